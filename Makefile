@@ -1,0 +1,38 @@
+# Thin: each target is one script or one playbook. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-destroy check test test-app lint bench secrets lock
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+setup: ## prepare this machine: packages and .venv (every target calls it)
+	@bin/setup
+
+demo: setup ## boot a Debian server in a container, deploy site.yml to it, print how to reach it
+	@bin/demo
+
+demo-destroy: setup ## remove the demo and all it made
+	@bin/demo destroy
+
+check: setup ## the minute-long part of the tests: lint and contracts
+	@bin/test lint contracts
+
+test: setup ## everything: lint, contracts, the app's tests, the demo in a browser, all Molecule scenarios
+	@bin/test
+
+test-app: setup ## the reference app's own tests
+	@bin/test-app
+
+lint: setup ## the linters alone
+	@bin/lint
+
+bench: setup ## measure a run that changes nothing, and the throughput of the demo
+	@bench/no-change
+	@bench/throughput
+
+secrets: setup ## write group_vars/ENV/vault.yml, encrypted, with strong random values: make secrets ENV=production
+	@bin/secrets $(ENV)
+
+lock: setup ## renew all hash-locked requirements
+	@bin/lock

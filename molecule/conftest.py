@@ -1,0 +1,99 @@
+"""What the tests of every scenario share: the hosts, waiting for a condition, the power switch, published ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+
+PROJECT = Path(__file__).resolve().parent.parent
+LAB = os.environ.get("STOCKPOT_LAB", "")
+LAB_FOLDER = PROJECT / ".lab" / LAB
+
+
+def lab_ports() -> dict[str, dict[str, int]]:
+    """The ports on 127.0.0.1 by host and by port inside, as lab/container published them."""
+    return json.loads((LAB_FOLDER / "ports.json").read_text())
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test that takes `host` or `host_name` once on each host of the lab."""
+    if "host_name" in metafunc.fixturenames:
+        metafunc.parametrize("host_name", sorted(lab_ports()), scope="session")
+
+
+@pytest.fixture(scope="session")
+def host(host_name: str) -> testinfra.host.Host:
+    """The server under test, over SSH."""
+    return testinfra.get_host(f"ssh://{host_name}", ssh_config=str(LAB_FOLDER / "ssh_config"), controlpersist=60)
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., Any]:
+    """Poll a function until it returns something true, and return that.
+
+    Assertion and lookup errors inside the function count as "not yet"; the last one is shown when time is up.
+    """
+
+    def poll(function: Callable[[], Any], timeout: float = 60) -> Any:
+        deadline = time.monotonic() + timeout
+        last: object = None
+        while time.monotonic() < deadline:
+            try:
+                if last := function():
+                    return last
+            except (AssertionError, LookupError, ValueError, OSError) as error:
+                last = error
+            time.sleep(0.3)
+        raise AssertionError(f"not within {timeout} s; last: {last!r}")
+
+    return poll
+
+
+@pytest.fixture(scope="session")
+def published() -> Callable[[str, int], tuple[str, int]]:
+    """Where a port (80 or 443) of a host is reached from this machine: (address, port)."""
+    return lambda host_name, port: ("127.0.0.1", lab_ports()[host_name][str(port)])
+
+
+@pytest.fixture(scope="session")
+def lab_restart() -> Callable[[str], None]:
+    """Restart a host's container, like a reboot, and wait until it answers over SSH."""
+
+    def restart(host_name: str) -> None:
+        subprocess.run([PROJECT / "lab/container", "restart", LAB, host_name], check=True, timeout=180)
+
+    return restart
+
+
+@pytest.fixture(scope="session")
+def converge_again() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the scenario's converge.yml once more: `converge_again("-e", "x=1", limit="host")`. Never raises: look at returncode."""
+
+    def run(*arguments: str, limit: str = "all", playbook: str = "converge.yml") -> subprocess.CompletedProcess[str]:
+        scenario = PROJECT / "molecule" / LAB
+        return subprocess.run(
+            [
+                "ansible-playbook",
+                f"--inventory={scenario / 'hosts.yml'}",
+                f"--inventory={LAB_FOLDER / 'connections.yml'}",
+                f"--limit={limit},localhost",
+                *arguments,
+                str(scenario / playbook),
+            ],
+            cwd=PROJECT,
+            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+
+    return run
