@@ -1,0 +1,204 @@
+"""Every setting of the project, read from the environment; README.md lists the variables."""
+
+from pathlib import Path
+
+import django_stubs_ext
+
+from config import env
+
+django_stubs_ext.monkeypatch()  # lets ModelAdmin[Order] be written
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- Django ---------------------------------------------------------------------------------------------------------
+SECRET_KEY = env.text("SECRET_KEY")
+DEBUG = env.flag("DEBUG")
+ALLOWED_HOSTS = env.items("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS", "")
+SITE_URL = env.text("SITE_URL", "https://localhost").rstrip("/")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_celery_beat",
+    "django_celery_results",
+    "django_htmx",
+    "core",
+    "accounts",
+    "analytics",
+    "crm",
+    "inventory",
+    "media",
+    "newsletters",
+    "payments",
+]
+MIDDLEWARE = [
+    "core.middleware.HttpFigures",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "home"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+# --- Security: TLS ends at the proxy, which sets X-Forwarded-Proto and HSTS -----------------------------------------------
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT")
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+X_FRAME_OPTIONS = "DENY"
+# The proxy redirects to HTTPS, and it alone knows whether a certificate is good enough for HSTS.
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
+CSRF_FAILURE_VIEW = "core.views.csrf_failure"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+UPLOAD_MAX_BYTES = 5 * 1024 * 1024
+UPLOAD_MAX_PIXELS = 40_000_000
+
+# --- Data -------------------------------------------------------------------------------------------------------------
+DATABASES = {
+    "default": env.database(
+        "DATABASE_URL", pool_size=env.whole("DATABASE_POOL_SIZE", 8) if env.flag("DATABASE_POOL", True) else 0
+    )
+}
+REDIS_SOCKET = {"socket_timeout": 5, "socket_connect_timeout": 5, "socket_keepalive": True, "health_check_interval": 30}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": env.text("CACHE_URL"),
+        # Django joins prefix, version and key with colons itself.
+        "KEY_PREFIX": env.text("CACHE_KEY_PREFIX", "cache:").rstrip(":"),
+        "OPTIONS": REDIS_SOCKET,
+    }
+}
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+MEDIA_URL = "/media/"
+MEDIA_ROOT = env.text("MEDIA_ROOT", str(BASE_DIR / "media-files"))
+# nginx reads uploads through the group.
+FILE_UPLOAD_PERMISSIONS = 0o640
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o2750
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
+}
+
+# --- Mail and the services the tasks talk to --------------------------------------------------------------------------------
+vars().update(env.email("EMAIL_URL"))
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Stockpot <stockpot@localhost>")
+PAYMENT_GATEWAY_URL = env.text("PAYMENT_GATEWAY_URL", "http://127.0.0.1:8900").rstrip("/")
+CRM_URL = env.text("CRM_URL", PAYMENT_GATEWAY_URL).rstrip("/")
+INVENTORY_URL = env.text("INVENTORY_URL", PAYMENT_GATEWAY_URL).rstrip("/")
+DOWNSTREAM_TIMEOUT = env.whole("DOWNSTREAM_TIMEOUT_MS", 5000) / 1000  # seconds to connect, and to wait for each answer
+
+# --- Celery -----------------------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = env.text("CELERY_BROKER_URL")
+CELERY_RESULT_BACKEND = env.text("CELERY_RESULT_BACKEND", CELERY_BROKER_URL)
+CELERY_KEY_PREFIX = env.text("CELERY_KEY_PREFIX", "celery:")
+
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_SERIALIZER = "json"
+CELERY_TIMEZONE = "UTC"
+CELERY_ENABLE_UTC = True
+
+CELERY_TASK_TIME_LIMIT = env.whole("CELERY_TASK_TIME_LIMIT", 1800)
+CELERY_TASK_SOFT_TIME_LIMIT = env.whole("CELERY_TASK_SOFT_TIME_LIMIT", 1500)
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_ALWAYS_EAGER = env.flag("CELERY_TASK_ALWAYS_EAGER")  # for tests only
+
+CELERY_BROKER_POOL_LIMIT = 10
+CELERY_BROKER_CONNECTION_TIMEOUT = 10
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# Must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    **REDIS_SOCKET,
+    "visibility_timeout": env.whole("CELERY_VISIBILITY_TIMEOUT", 43200),
+    "global_keyprefix": CELERY_KEY_PREFIX,
+    "retry_on_timeout": True,
+}
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
+
+CELERY_RESULT_EXPIRES = 86400
+CELERY_RESULT_EXTENDED = True
+CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {
+    "global_keyprefix": CELERY_KEY_PREFIX,
+    "retry_policy": {"timeout": 5.0, "max_retries": 10},
+}
+CELERY_REDIS_SOCKET_TIMEOUT = 5.0
+CELERY_REDIS_SOCKET_CONNECT_TIMEOUT = 5.0
+CELERY_REDIS_SOCKET_KEEPALIVE = True
+CELERY_REDIS_BACKEND_HEALTH_CHECK_INTERVAL = 30
+CELERY_REDIS_RETRY_ON_TIMEOUT = True
+
+CELERY_WORKER_SEND_TASK_EVENTS = True
+CELERY_TASK_SEND_SENT_EVENT = True
+CELERY_TASK_TRACK_STARTED = True
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {
+    "payments.*": {"queue": "critical"},
+    "accounts.*": {"queue": "notifications"},
+    "analytics.*": {"queue": "low-priority"},
+    "media.*": {"queue": "images"},
+    "newsletters.*": {"queue": "emails"},
+}
+QUEUES = ["critical", "default", "notifications", "low-priority", "images", "emails"]
+
+# --- How long work may stand still ------------------------------------------------------------------------------------------
+RETRY_BACKOFF_BASE = 2  # seconds before the first retry; doubles with each
+RETRY_BACKOFF_MAX = env.whole("RETRY_BACKOFF_MAX", 600)  # seconds
+WORK_DEADLINE = env.whole("WORK_DEADLINE", 900)  # seconds a row may not move before the sweep sends its task again
+REPORT_STEP_PAUSE = (
+    env.whole("REPORT_STEP_PAUSE_MS", 50) / 1000
+)  # seconds between a report's steps, to spare the database
+
+# --- Logging ------------------------------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO")},
+    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+}

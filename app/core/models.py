@@ -1,0 +1,78 @@
+"""What every app's background work has in common, and the record of the tasks that ran."""
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, ClassVar, Self
+
+from django.apps import apps
+from django.conf import settings
+from django.db import models, transaction
+from django.utils import timezone
+
+logger = logging.getLogger(__name__)
+
+
+class Work(models.Model):
+    """A row that a background task moves from state to state.
+
+    The row, not the message, is the truth: a message lost on its way is sent again by the sweep (`core.services.resend_stuck`)
+    once the row has not moved for `patience` seconds. So `send` may run any number of times and the task must bear it.
+    """
+
+    moved_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
+    error = models.TextField(blank=True, editable=False)
+
+    unfinished: ClassVar[tuple[str, ...]]
+    patience: ClassVar[int] = 900
+
+    class Meta:
+        abstract = True
+
+    def send(self) -> None:
+        """Queues the task that does this row's work."""
+        raise NotImplementedError
+
+    def send_on_commit(self) -> None:
+        """Queues the task once the row is visible to workers.
+
+        A broker that is down must not undo what the user was promised: the failure is logged and the sweep sends later.
+        """
+        transaction.on_commit(self.send, robust=True)
+
+    def move(self, **values: Any) -> None:
+        """Saves the given fields and the fact that the row moved."""
+        self.moved_at = timezone.now()
+        for name, value in values.items():
+            setattr(self, name, value)
+        self.save(update_fields=["moved_at", *values])
+
+    @classmethod
+    def stuck(cls) -> models.QuerySet[Self]:
+        """Unfinished rows that have not moved for longer than their deadline."""
+        deadline = timezone.now() - timedelta(seconds=min(cls.patience, settings.WORK_DEADLINE))
+        return cls._default_manager.filter(state__in=cls.unfinished, moved_at__lt=deadline)
+
+
+def work_models() -> Iterator[type[Work]]:
+    """Every kind of work in the project."""
+    return (model for model in apps.get_models() if issubclass(model, Work))
+
+
+class TaskRun(models.Model):
+    """The last run of a task: written by the workers, shown on the tasks page."""
+
+    task_id = models.CharField(max_length=64, unique=True)
+    name = models.CharField(max_length=200)
+    queue = models.CharField(max_length=100, blank=True)
+    state = models.CharField(max_length=20)
+    retries = models.PositiveIntegerField(default=0)
+    seconds = models.FloatField()
+    worker = models.CharField(max_length=200, blank=True)
+    finished_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        ordering = ("-finished_at",)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.state}"

@@ -1,0 +1,88 @@
+"""Work that belongs to no single app: sending lost work again, asking the broker how much is waiting, retry delays."""
+
+import logging
+import random
+from datetime import timedelta
+
+from celery import current_app
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
+from django.utils import timezone
+from kombu.exceptions import ChannelError
+
+from core.models import TaskRun, work_models
+
+logger = logging.getLogger(__name__)
+
+
+def backoff(*, retries: int) -> float:
+    """Seconds to wait before the next attempt: doubles each time up to RETRY_BACKOFF_MAX, with jitter so that many
+    tasks that failed together do not return together.
+
+    retries: how many retries there were already.
+    """
+    ceiling = min(settings.RETRY_BACKOFF_MAX, settings.RETRY_BACKOFF_BASE * 2**retries)
+    return random.uniform(ceiling / 2, ceiling)
+
+
+def resend_stuck() -> dict[str, int]:
+    """Sends the task of each row that has not moved for longer than its deadline; returns how many of each kind.
+
+    Each row is claimed by moving it, so that two sweeps at once send it once.
+    """
+    sent: dict[str, int] = {}
+    for model in work_models():
+        for row in model.stuck().order_by("moved_at")[:1000]:
+            claimed = model._default_manager.filter(pk=row.pk, moved_at=row.moved_at).update(moved_at=timezone.now())
+            if claimed:
+                logger.warning("%s %s stood still in state %s: sent again", model._meta.label, row.pk, row.state)
+                row.send()
+                sent[model._meta.label] = sent.get(model._meta.label, 0) + 1
+    return sent
+
+
+def forget_old_runs(*, days: int = 7) -> int:
+    """Deletes records of tasks that ended more than the given days ago; returns how many."""
+    return TaskRun.objects.filter(finished_at__lt=timezone.now() - timedelta(days=days)).delete()[0]
+
+
+def queue_lengths() -> dict[str, int]:
+    """Messages that wait in each queue. Raises kombu's OperationalError when the broker does not answer."""
+    lengths = {}
+    with current_app.connection_for_read() as broker, broker.channel() as channel:
+        for queue in settings.QUEUES:
+            try:
+                lengths[queue] = channel.queue_declare(queue=queue, passive=True).message_count
+            except ChannelError:  # nothing was ever sent to it, or all was taken
+                lengths[queue] = 0
+    return lengths
+
+
+def check_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def check_cache() -> None:
+    cache.set("readyz", "1", timeout=10)
+    if cache.get("readyz") != "1":
+        raise RuntimeError("the cache does not keep what it is given")
+
+
+def check_broker() -> None:
+    with current_app.connection_for_write() as broker, broker.channel():
+        pass
+
+
+def readiness() -> dict[str, str]:
+    """Whether each service the site needs answers: "ok", or the kind of error (never its text, which may hold addresses)."""
+    report = {}
+    for name, check in (("database", check_database), ("cache", check_cache), ("broker", check_broker)):
+        try:
+            check()
+            report[name] = "ok"
+        except Exception as error:
+            logger.error("%s is not ready: %s", name, error)
+            report[name] = type(error).__name__
+    return report

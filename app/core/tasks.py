@@ -1,0 +1,13 @@
+from celery import shared_task
+
+from core import services
+
+
+@shared_task
+def resend_stuck_work() -> dict[str, int]:
+    return services.resend_stuck()
+
+
+@shared_task
+def forget_old_runs() -> int:
+    return services.forget_old_runs()

@@ -1,0 +1,79 @@
+import uuid
+from typing import ClassVar
+
+from core.models import Work
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.urls import reverse
+
+
+class Order(Work):
+    """Something a customer wants, and where its payment stands.
+
+    pending -> processing -> paid, or failed (declined), or back to pending (the gateway could not be asked);
+    pending -> cancelled, as long as no charge can be under way.
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        PROCESSING = "processing"
+        PAID = "paid"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    unfinished: ClassVar[tuple[str, ...]] = (State.PENDING, State.PROCESSING)
+    patience = 120
+
+    reference = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    # Made with the form: the same form submitted twice is the same order.
+    submission = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    # The gateway charges once for each key, however often it is asked.
+    idempotency_key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    customer = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+    product = models.ForeignKey("inventory.Product", on_delete=models.PROTECT)
+    quantity = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(99)])
+    amount = models.PositiveIntegerField(help_text="cents")
+    state = models.CharField(max_length=20, choices=State.choices, default=State.PENDING)
+    # A charge was asked for and its outcome is not known: only asking again with the same key can tell.
+    unsettled = models.BooleanField(default=False, editable=False)
+    attempts = models.PositiveIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return f"{self.quantity} x {self.product}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("order", args=[self.reference])
+
+    def send(self) -> None:
+        from payments.tasks import process_payment
+
+        process_payment.delay(self.pk)
+
+    @property
+    def euros(self) -> str:
+        return f"{self.amount / 100:.2f}"
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in self.unfinished
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        return self.state == self.State.PENDING and not self.unsettled
+
+
+class Receipt(models.Model):
+    """Proof of one charge; the constraints make a second one for the same order impossible."""
+
+    order = models.OneToOneField(Order, on_delete=models.PROTECT)
+    charge = models.CharField(max_length=64, unique=True)
+    amount = models.PositiveIntegerField(help_text="cents")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.charge

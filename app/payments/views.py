@@ -1,0 +1,49 @@
+import uuid
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from payments import services
+from payments.forms import OrderForm
+from payments.models import Order
+
+
+@require_http_methods(["GET", "POST"])
+def home(request: HttpRequest) -> HttpResponse:
+    """The order form, and the visitor's own last orders."""
+    form = OrderForm(request.POST or None)
+    user = request.user if request.user.is_authenticated else None
+    if request.method == "POST" and form.is_valid():
+        return redirect(services.place_order(customer=user, **form.cleaned_data))
+    orders = Order.objects.filter(customer=user).select_related("product")[:10] if user else []
+    return render(request, "payments/home.html", {"form": form, "orders": orders}, status=422 if form.errors else 200)
+
+
+@require_GET
+@never_cache
+def order(request: HttpRequest, reference: uuid.UUID) -> HttpResponse:
+    """One order; htmx asks for the part that changes."""
+    found = get_object_or_404(Order.objects.select_related("product", "receipt"), reference=reference)
+    template = "payments/_order.html" if request.htmx else "payments/order.html"  # type: ignore[attr-defined]
+    return render(request, template, {"order": found})
+
+
+@require_GET
+@never_cache
+def order_state(request: HttpRequest, reference: uuid.UUID) -> JsonResponse:
+    """The order's state for programs."""
+    found = get_object_or_404(Order, reference=reference)
+    return JsonResponse({"reference": str(found.reference), "state": found.state, "attempts": found.attempts})
+
+
+@require_POST
+def cancel(request: HttpRequest, reference: uuid.UUID) -> HttpResponse:
+    found = get_object_or_404(Order, reference=reference)
+    try:
+        services.cancel(order_id=found.pk)
+    except services.NotCancellable as error:
+        messages.error(request, str(error))
+    return redirect(found)
