@@ -34,7 +34,9 @@ SECRETS = {
     "vault_redis_celery_password": "redis",
     "vault_flower_password": "flower",
 }
-PLACEHOLDER = re.compile(r"change[-_ ]?me|replace[-_ ]?me|^(secret|password|xxx+|todo|example|placeholder)$", re.IGNORECASE)
+PLACEHOLDER = re.compile(
+    r"change[-_ ]?me|replace[-_ ]?me|^(secret|password|xxx+|todo|example|placeholder)$", re.IGNORECASE
+)
 SHORTEST_SECRET = 16  # characters
 DEBIANS = ("12", "13")
 
@@ -55,7 +57,7 @@ class _Host:
         self.environment = next((g for g in variables["group_names"] if (ROOT / "group_vars" / g).is_dir()), "all")
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self.variables[name] if name in self.variables else default
+        return self.variables.get(name, default)
 
     def file(self, topic: str) -> str:
         """Where an operator changes a topic's values."""
@@ -114,7 +116,9 @@ def _topology(host: _Host, groups: Mapping[str, list[str]]) -> list[str]:
     for group, names in managed.items():
         members = host.get(f"topology_{group}")
         if len(members) > 1:
-            found.append(f"The group {group} holds {', '.join(members)}; one server is supported. Leave one in {inventory}.")
+            found.append(
+                f"The group {group} holds {', '.join(members)}; one server is supported. Leave one in {inventory}."
+            )
         if not members:
             for name in names:
                 try:
@@ -139,9 +143,13 @@ def _secrets(host: _Host, groups: Mapping[str, list[str]]) -> list[str]:
                 "an existing file is edited with `ansible-vault edit`."
             )
         elif PLACEHOLDER.search(value):
-            found.append(f"{name} in {host.vault} still holds a placeholder. Put a random value of at least {SHORTEST_SECRET} characters.")
+            found.append(
+                f"{name} in {host.vault} still holds a placeholder. Put a random value of at least {SHORTEST_SECRET} characters."
+            )
         elif len(value) < SHORTEST_SECRET:
-            found.append(f"{name} in {host.vault} has {len(value)} characters. Put a random value of at least {SHORTEST_SECRET}.")
+            found.append(
+                f"{name} in {host.vault} has {len(value)} characters. Put a random value of at least {SHORTEST_SECRET}."
+            )
     return found
 
 
@@ -221,10 +229,12 @@ def _site(host: _Host, groups: Mapping[str, list[str]]) -> list[str]:
     for name, value in (host.get("app_environment") or {}).items():
         if not isinstance(value, str):
             found.append(
-                f"app_environment: {name} is {value!r}, not text. Quote it in {host.file('app')}: {name}: \"{value}\"."
+                f'app_environment: {name} is {value!r}, not text. Quote it in {host.file("app")}: {name}: "{value}".'
             )
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            found.append(f"app_environment: {name!r} is no name for an environment variable. Mend it in {host.file('app')}.")
+            found.append(
+                f"app_environment: {name!r} is no name for an environment variable. Mend it in {host.file('app')}."
+            )
     return found
 
 
@@ -234,7 +244,9 @@ def _certificate(host: _Host, groups: Mapping[str, list[str]]) -> list[str]:
     if not certificate and not key:
         return []
     if not (certificate and key):
-        return [f"nginx_certificate and nginx_certificate_key go together; one is empty. Give both or neither in {where}."]
+        return [
+            f"nginx_certificate and nginx_certificate_key go together; one is empty. Give both or neither in {where}."
+        ]
     for name, path in (("nginx_certificate", certificate), ("nginx_certificate_key", key)):
         if not Path(path).is_file():
             return [f"{name}: there is no file {path} on this machine. Mend the path in {where}."]
@@ -256,5 +268,7 @@ def _certificate(host: _Host, groups: Mapping[str, list[str]]) -> list[str]:
             f"nginx_certificate_key: {key} does not belong to the certificate {certificate}. Give the key it was issued for, in {where}."
         )
     if leaf.not_valid_after_utc < datetime.datetime.now(datetime.UTC):
-        found.append(f"nginx_certificate: {certificate} expired on {leaf.not_valid_after_utc:%Y-%m-%d}. Give a renewed one in {where}.")
+        found.append(
+            f"nginx_certificate: {certificate} expired on {leaf.not_valid_after_utc:%Y-%m-%d}. Give a renewed one in {where}."
+        )
     return found

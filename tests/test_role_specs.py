@@ -1,0 +1,56 @@
+"""A role's interface is written down once in each of two places, and they agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+ROLES = sorted(path.parents[1].name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+
+
+def options(role: str) -> dict[str, Any]:
+    """The options of a role's main entry point."""
+    specs = yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())
+    return specs["argument_specs"]["main"].get("options", {})
+
+
+def defaults(role: str) -> dict[str, Any]:
+    """The role's defaults as written, not templated."""
+    path = ROOT / "roles" / role / "defaults/main.yml"
+    return (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+
+
+def test_every_role_has_a_spec_and_a_readme() -> None:
+    """No role goes without a contract or a page for the operator."""
+    for folder in (ROOT / "roles").iterdir():
+        assert (folder / "meta/argument_specs.yml").is_file(), folder.name
+        assert (folder / "README.md").is_file(), folder.name
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_and_spec_agree(role: str) -> None:
+    """Each default stands in the spec with the same value; a required option has none."""
+    spec = options(role)
+    given = defaults(role)
+    assert set(given) <= set(spec), "a default without a line in the spec"
+    for name, option in spec.items():
+        if option.get("required"):
+            assert name not in given, f"{name} is required and has a default"
+        elif name in given:
+            assert option.get("default") == given[name], name
+        else:
+            assert "default" not in option, f"{name} has a default in the spec alone"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_option_is_explained_and_belongs_to_its_role(role: str) -> None:
+    """One line an operator understands, and a name with the role's prefix."""
+    for name, option in options(role).items():
+        assert name.startswith(f"{role}_"), name
+        text = option.get("description")
+        assert text, f"{name} has no description"
+        assert len(text if isinstance(text, str) else " ".join(text)) > 10, name
