@@ -1,0 +1,279 @@
+"""The whole stack, as its users and its operators meet it: it serves, refuses, and comes back."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from testinfra.host import Host
+
+LAB = Path(__file__).resolve().parents[3] / ".lab/default"
+UNITS = (
+    "stockpot-worker-critical",
+    "stockpot-worker-default",
+    "stockpot-worker-bulk",
+    "stockpot-beat",
+    "stockpot-flower",
+    "stockpot-web",
+    "stockpot-gateway",
+)
+SERVICES = (*UNITS, "redis-server", "postgresql@{postgresql}-main", "nginx")
+Wait = Callable[..., Any]
+
+
+class Shop:
+    """A visitor of the site: a session that talks to one host through the proxy."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.verify = False
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.session.get(self.address + path, timeout=30, **options)
+
+    def order(self) -> str:
+        """Places an order as the page's form does; returns the order's path."""
+        page = self.get("/")
+        assert page.status_code == 200, page.text
+        form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+        product = re.search(r'<option value="(\d+)"', page.text)
+        assert product
+        answer = self.session.post(
+            self.address + "/",
+            data=form | {"product": product[1], "quantity": "1"},
+            headers={"Referer": self.address + "/"},
+            timeout=30,
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.url.removeprefix(self.address)
+
+    def state(self, order: str) -> str:
+        return self.get(order + "state.json").json()["state"]
+
+
+@pytest.fixture
+def shop(host_name: str, published: Callable[[str, int], tuple[str, int]]) -> Shop:
+    """The site of the host under test."""
+    return Shop(f"https://localhost:{published(host_name, 443)[1]}")
+
+
+@pytest.fixture(scope="session")
+def secrets() -> dict[str, str]:
+    """What may not be seen anywhere, by name."""
+    return yaml.safe_load((LAB / "secrets.yml").read_text())["all"]["vars"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def secrets_at_hand(host_name: str, secrets: dict[str, str]) -> None:
+    """Puts what the tests look for on the host, through a pipe: on a command line they would find themselves."""
+    for path, text in (
+        ("/root/.patterns", "\n".join(secrets.values()) + "\n"),
+        ("/root/.redis-admin", secrets["vault_redis_admin_password"]),
+    ):
+        subprocess.run(
+            ["ssh", "-F", LAB / "ssh_config", host_name, f"umask 077; cat >{path}"],
+            input=text,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+
+
+def services(host: Host) -> list[str]:
+    """The names of all services of the stack on a host."""
+    version = host.check_output("ls /etc/postgresql")
+    return [name.format(postgresql=version) for name in SERVICES]
+
+
+def main_pids(host: Host) -> dict[str, str]:
+    """Each service's main process."""
+    names = services(host)
+    shown = host.check_output("systemctl show --property=MainPID --value " + " ".join(names))
+    return dict(zip(names, shown.split(), strict=True))
+
+
+def test_every_order_is_paid_by_a_worker(shop: Shop, wait_until: Wait) -> None:
+    """The path of all the parts: page, database, broker, worker, payment service."""
+    orders = [shop.order() for _ in range(5)]
+    for order in orders:
+        assert wait_until(lambda order=order: shop.state(order) == "paid")
+
+
+def test_the_site_says_how_its_parts_are(shop: Shop) -> None:
+    """For load balancers and for the 3 a.m. look."""
+    assert shop.get("/healthz").status_code == 200
+    ready = shop.get("/readyz")
+    assert ready.status_code == 200
+    for part in ("database", "cache", "broker"):
+        assert part in ready.text
+
+
+def test_orders_wait_for_a_stopped_worker_and_survive_a_killed_redis(host: Host, shop: Shop, wait_until: Wait) -> None:
+    """A message is kept by Redis through SIGKILL, and only the worker of its queue takes it."""
+    host.check_output("systemctl stop stockpot-worker-critical")
+    try:
+        orders = [shop.order() for _ in range(3)]
+        # everysec: what is older than a second is on the disk.
+        wait_until(lambda: "aof_pending_bio_fsync:0" in redis(host, "info persistence"))
+        before = redis(host, "-n 1 llen celery:critical")
+        assert int(before) >= 3
+        host.check_output("systemctl kill -s KILL redis-server")
+        wait_until(lambda: redis(host, "-n 1 llen celery:critical") == before)
+        assert {shop.state(order) for order in orders} == {"pending"}
+    finally:
+        host.check_output("systemctl start stockpot-worker-critical")
+    for order in orders:
+        assert wait_until(lambda order=order: shop.state(order) == "paid", timeout=120)
+
+
+def redis(host: Host, arguments: str) -> str:
+    """redis-cli as the administrator."""
+    return host.check_output("REDISCLI_AUTH=$(cat /root/.redis-admin) redis-cli --user admin " + arguments)
+
+
+@pytest.mark.parametrize("path", ["/flower/", "/flower/api/workers", "/flower/workers"])
+def test_flower_asks_for_its_password(shop: Shop, secrets: dict[str, str], path: str, wait_until: Wait) -> None:
+    """401 without, 401 with a wrong one, 200 with the right one."""
+    assert shop.get(path).status_code == 401
+    assert shop.get(path, auth=("flower", "guess")).status_code == 401
+    assert wait_until(lambda: shop.get(path, auth=("flower", secrets["vault_flower_password"])).status_code == 200)
+
+
+def test_flower_sees_every_worker(host_name: str, shop: Shop, secrets: dict[str, str], wait_until: Wait) -> None:
+    """It listens to the same keys of the broker as the workers do."""
+
+    def workers() -> set[str]:
+        answer = shop.get("/flower/api/workers?refresh=1", auth=("flower", secrets["vault_flower_password"]))
+        return {name.split("@")[0] for name in answer.json()}
+
+    assert wait_until(lambda: workers() >= {"critical", "default", "bulk"})
+
+
+@pytest.mark.parametrize("path", ["/flower/metrics", "/flower/healthcheck", "/metrics"])
+def test_metrics_are_closed_to_the_outside(shop: Shop, secrets: dict[str, str], path: str) -> None:
+    """They stay for the host itself and for addresses named in nginx_private_addresses."""
+    answer = shop.get(path, auth=("flower", secrets["vault_flower_password"]))
+    assert answer.status_code in (403, 404)
+
+
+def test_only_the_proxy_and_ssh_listen_to_the_outside(host: Host) -> None:
+    """Everything else is on loopback or a socket file."""
+    listening = host.check_output("ss -Hltn").splitlines()
+    outside = {
+        line.split()[3].rsplit(":", 1)[1] for line in listening if not line.split()[3].startswith(("127.", "[::1]"))
+    }
+    assert outside == {"22", "80", "443"}
+
+
+def test_no_secret_is_in_a_world_readable_file_or_a_command_line(host: Host, secrets: dict[str, str]) -> None:
+    """Neither in clear nor as part of an address."""
+    patterns = "\n".join(secrets.values())
+    found = host.check_output(
+        "find /etc /srv /opt /var/lib /var/log /var/cache /run /tmp /home /usr/local -xdev -type f -perm -o=r -print0 2>/dev/null"
+        " | xargs -0 -r grep -lF -f /root/.patterns || test $? -le 123\n"
+        "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -cF -f /root/.patterns || test $? = 1"
+    )
+    assert found.split() == ["0"], found
+
+
+def test_no_secret_reaches_the_journal(host: Host, secrets: dict[str, str]) -> None:
+    """What the services and Ansible's modules logged."""
+    journal = host.run("journalctl --no-pager -o cat").stdout
+    assert len(journal) > 1000
+    for name, value in secrets.items():
+        assert value not in journal, name
+
+
+def test_a_repeated_run_restarts_nothing_and_shows_no_secret(
+    host: Host, host_name: str, secrets: dict[str, str]
+) -> None:
+    """All main processes are the same after it; its most talkative output with differences holds no secret."""
+    before = main_pids(host)
+    project = LAB.parents[1]
+    result = subprocess.run(
+        [
+            "ansible-playbook",
+            *(
+                f"--inventory={path}"
+                for path in (project / "molecule/default/hosts.yml", LAB / "connections.yml", LAB / "secrets.yml")
+            ),
+            f"--limit={host_name}",
+            "--diff",
+            "-vv",
+            "site.yml",
+        ],
+        cwd=project,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output[-4000:]
+    assert "changed=0" in output
+    assert main_pids(host) == before
+    for name, value in secrets.items():
+        assert value not in output, name
+
+
+def test_killed_services_come_back(host: Host, shop: Shop, wait_until: Wait) -> None:
+    """All of them at once, by SIGKILL to the whole unit; then orders are paid again."""
+    before = main_pids(host)
+    host.check_output("systemctl kill -s KILL " + " ".join(before))
+
+    def are_back() -> bool:
+        now = main_pids(host)
+        active = host.run("systemctl is-active " + " ".join(before)).stdout.split()
+        return set(active) == {"active"} and all(now[name] not in ("0", before[name]) for name in before)
+
+    wait_until(are_back, timeout=120)
+    wait_until(lambda: shop.get("/readyz").status_code == 200, timeout=120)
+    order = shop.order()
+    assert wait_until(lambda: shop.state(order) == "paid", timeout=120)
+
+
+def test_everything_serves_again_after_a_reboot(
+    host: Host,
+    host_name: str,
+    shop: Shop,
+    lab_restart: Callable[[str], None],
+    secrets: dict[str, str],
+    wait_until: Wait,
+) -> None:
+    """The container's power switch; an order placed before it is still there."""
+    order = shop.order()
+    wait_until(lambda: shop.state(order) == "paid")
+    lab_restart(host_name)
+    wait_until(lambda: shop.get("/readyz").status_code == 200, timeout=180)
+    assert shop.state(order) == "paid"
+    later = shop.order()
+    assert wait_until(lambda: shop.state(later) == "paid", timeout=120)
+    wait_until(
+        lambda: shop.get("/flower/", auth=("flower", secrets["vault_flower_password"])).status_code == 200, timeout=120
+    )
+    wait_until(lambda: set(host.run("systemctl is-active " + " ".join(services(host))).stdout.split()) == {"active"})
+
+
+def test_redis_refused_the_application_nothing(host: Host) -> None:
+    """All that the tests before this did fits the rights of the users cache and celery."""
+    log = json.loads(redis(host, "--json acl log") or "[]")
+    refused = [entry for entry in log if entry["username"] in ("cache", "celery")]
+    assert refused == []
+
+
+@pytest.fixture(autouse=True)
+def journal_of_a_failure(host: Host, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Shows the end of the journal beside a test that failed."""
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        print(host.run("journalctl --no-pager -n 80 -p warning").stdout)
