@@ -176,7 +176,6 @@ def test_only_the_proxy_and_ssh_listen_to_the_outside(host: Host) -> None:
 
 def test_no_secret_is_in_a_world_readable_file_or_a_command_line(host: Host, secrets: dict[str, str]) -> None:
     """Neither in clear nor as part of an address."""
-    patterns = "\n".join(secrets.values())
     found = host.check_output(
         "find /etc /srv /opt /var/lib /var/log /var/cache /run /tmp /home /usr/local -xdev -type f -perm -o=r -print0 2>/dev/null"
         " | xargs -0 -r grep -lF -f /root/.patterns || test $? -le 123\n"
