@@ -1,0 +1,103 @@
+"""Tasks a second: how fast one process publishes them, and how fast a worker drains them against one with stock settings.
+
+Runs with the release's python, in its environment. Each round publishes to a queue of its own and starts one worker process on it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+import uuid
+
+from celery import Celery
+
+COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
+APP = os.environ.get("BENCH_CELERY_APP", "config")
+PYTHON = sys.executable
+LIMIT = 300  # seconds a round may take
+
+
+def find_app() -> Celery:
+    """The project's Celery application, as `celery -A` finds it."""
+    module = importlib.import_module(APP)
+    return getattr(module, "app", None) or importlib.import_module(f"{APP}.celery").app
+
+
+def depth(app: Celery, queue: str) -> int:
+    """Messages that wait in a queue."""
+    with app.connection_for_read() as connection:
+        return connection.default_channel.queue_declare(queue, passive=False).message_count
+
+
+def publish(app: Celery, queue: str) -> float:
+    """Publishes COUNT tasks that do nothing; returns tasks a second."""
+    began = time.monotonic()
+    for number in range(COUNT):
+        app.send_task("celery.accumulate", args=[number], kwargs={"index": 0}, queue=queue, ignore_result=True)
+    return COUNT / (time.monotonic() - began)
+
+
+def drain(app: Celery, queue: str, options: list[str]) -> float:
+    """Lets one worker empty a queue; returns tasks a second, from the first taken to the last."""
+    worker = subprocess.Popen(
+        [
+            PYTHON,
+            "-m",
+            "celery",
+            "-A",
+            APP,
+            "worker",
+            "-Q",
+            queue,
+            "-n",
+            f"{queue}@bench",
+            "-c",
+            "2",
+            "-l",
+            "ERROR",
+            *options,
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + LIMIT
+        while depth(app, queue) >= COUNT - 50:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the worker did not begin")
+            time.sleep(0.05)
+        left, began = depth(app, queue), time.monotonic()
+        while depth(app, queue) > 0:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the worker did not finish")
+            time.sleep(0.02)
+        return left / (time.monotonic() - began)
+    finally:
+        worker.terminate()
+        worker.wait(timeout=60)
+
+
+def main() -> None:
+    """Two rounds, the order turned round in the second, so that neither side always has the warm machine."""
+    app = find_app()
+    ours = ["--without-mingle", "--without-gossip", "-O", "fair", "--prefetch-multiplier", "1"]
+    stock = ["-O", "default", "--prefetch-multiplier", "4"]
+    published: list[float] = []
+    drained: dict[str, list[float]] = {"ours": [], "stock": []}
+    for order in (("ours", "stock"), ("stock", "ours")):
+        for side in order:
+            queue = f"bench-{uuid.uuid4().hex[:8]}"
+            published.append(publish(app, queue))
+            drained[side].append(drain(app, queue, ours if side == "ours" else stock))
+    mean = {side: sum(rates) / len(rates) for side, rates in drained.items()}
+    print(f"published: {sum(published) / len(published):.0f} tasks/s from one process")
+    print(
+        f"drained: {mean['ours']:.0f} tasks/s as deployed, {mean['stock']:.0f} with the stock worker's options; "
+        f"ratio {mean['ours'] / mean['stock']:.2f}"
+    )
+
+
+main()
