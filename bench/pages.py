@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 APPLICATION = sys.argv[1]
 REQUESTS = 400
@@ -37,11 +38,10 @@ def direct(pool: str) -> subprocess.Popen[bytes]:
     pid = subprocess.check_output(
         ["systemctl", "show", "-p", "MainPID", "--value", f"{APPLICATION}-web"], text=True
     ).strip()
-    command = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")[:-1]
-    command = [part.decode() for part in command]
+    command = [part.decode() for part in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]
     # Its own address instead of the unit's socket.
     environment = dict(
-        item.decode().split("=", 1) for item in open(f"/proc/{pid}/environ", "rb").read().split(b"\0") if b"=" in item
+        item.decode().split("=", 1) for item in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if b"=" in item
     )
     for name in ("LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "LISTEN_FDNAMES"):
         environment.pop(name, None)
