@@ -1,0 +1,132 @@
+"""Several servers: who reaches whom, who does not, and that it works as one site."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import testinfra
+import yaml
+from testinfra.host import Host
+
+LAB = Path(__file__).resolve().parents[3] / ".lab/fleet"
+Wait = Callable[..., Any]
+
+
+def server(name: str) -> Host:
+    """One of the fleet's hosts."""
+    return testinfra.get_host(f"ssh://{name}", ssh_config=str(LAB / "ssh_config"), controlpersist=60)
+
+
+def address(name: str) -> str:
+    """Where the others reach a host."""
+    return server(name).check_output("hostname -I").split()[0]
+
+
+@pytest.fixture(scope="module")
+def site(published: Callable[[str, int], tuple[str, int]]) -> str:
+    """The site's address, through the proxy."""
+    return f"https://localhost:{published('fleet-proxy', 443)[1]}"
+
+
+@pytest.fixture(scope="module")
+def visitor() -> requests.Session:
+    """A visitor without a proxy of its own."""
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = False
+    return session
+
+
+def listening_outside(name: str) -> set[str]:
+    """Ports that answer on an address which is not loopback."""
+    lines = server(name).check_output("ss -Hltn").splitlines()
+    sockets = [line.split()[3].rsplit(":", 1) for line in lines]
+    return {port for ip, port in sockets if not ip.startswith(("127.", "[::1]"))}
+
+
+def test_an_order_is_paid_across_the_servers(site: str, visitor: requests.Session, wait_until: Wait) -> None:
+    """Proxy, web, database, broker and worker are on different servers."""
+    page = visitor.get(site + "/", timeout=30)
+    assert page.status_code == 200
+    form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+    product = re.search(r'<option value="(\d+)"', page.text)
+    assert product
+    data = form | {"product": product[1], "quantity": "1"}
+    placed = visitor.post(site + "/", data=data, headers={"Referer": site + "/"}, timeout=30)
+    assert placed.status_code == 200
+    assert wait_until(lambda: visitor.get(placed.url + "state.json", timeout=30).json()["state"] == "paid")
+
+
+def test_the_proxy_serves_static_files_of_the_release(site: str, visitor: requests.Session) -> None:
+    """The files' hashed names are those of the pages that the web servers render."""
+    page = visitor.get(site + "/", timeout=30).text
+    paths = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+    assert paths
+    for path in paths:
+        assert visitor.get(site + path, timeout=30).status_code == 200, path
+
+
+def test_the_site_stays_up_when_one_web_server_goes(site: str, visitor: requests.Session) -> None:
+    """nginx leaves out a web server that refuses."""
+    other = server("fleet-app-2")
+    other.check_output("systemctl stop stockpot-web.socket stockpot-web.service")
+    try:
+        for _ in range(10):
+            assert visitor.get(site + "/healthz", timeout=30).status_code == 200
+    finally:
+        other.check_output("systemctl start stockpot-web.socket stockpot-web.service")
+
+
+def test_flower_on_the_proxy_sees_the_workers_of_both_servers(
+    site: str, visitor: requests.Session, wait_until: Wait
+) -> None:
+    """It reads the broker over the network."""
+    password = yaml.safe_load((LAB / "secrets.yml").read_text())["all"]["vars"]["vault_flower_password"]
+
+    def workers() -> set[str]:
+        answer = visitor.get(site + "/flower/api/workers?refresh=1", auth=("flower", password), timeout=30)
+        return set(answer.json())
+
+    expected = {f"{name}@{host}" for name in ("critical", "default", "bulk") for host in ("fleet-app-1", "fleet-app-2")}
+    assert wait_until(lambda: workers() >= expected)
+
+
+def test_beat_runs_once() -> None:
+    """Where the inventory says, and nowhere else."""
+    running = {
+        name
+        for name in ("fleet-app-1", "fleet-app-2", "fleet-proxy", "fleet-data")
+        if server(name).run("systemctl is-active stockpot-beat").stdout.strip() == "active"
+    }
+    assert running == {"fleet-app-1"}
+
+
+def test_each_server_listens_only_where_others_need_it() -> None:
+    """Nothing on all addresses but SSH and the proxy's ports."""
+    assert listening_outside("fleet-proxy") == {"22", "80", "443"}
+    assert listening_outside("fleet-data") == {"22", "5432", "6379"}
+    assert listening_outside("fleet-app-1") == {"22", "8000"}
+    assert listening_outside("fleet-app-2") == {"22", "8000"}
+
+
+def test_postgresql_refuses_a_server_that_has_no_business_there() -> None:
+    """The proxy reaches the port, and is refused by name; an application server gets to the password."""
+    ask = "/srv/stockpot/current/venv/bin/python -c \"import psycopg; psycopg.connect('{}')\""
+    target = f"host={address('fleet-data')} user=stockpot dbname=stockpot password=wrong connect_timeout=5"
+    foreign = server("fleet-proxy").run(ask.format(target))
+    assert "no pg_hba.conf entry" in foreign.stderr
+    ours = server("fleet-app-2").run(ask.format(target))
+    assert "password authentication failed" in ours.stderr
+
+
+def test_redis_refuses_without_a_password() -> None:
+    """From a server of the fleet, too."""
+    ask = (
+        f"/srv/stockpot/current/venv/bin/python -c \"import redis; redis.Redis(host='{address('fleet-data')}').ping()\""
+    )
+    assert "authentication" in server("fleet-app-1").run(ask).stderr.lower()
