@@ -51,7 +51,7 @@ def database(name: str, *, pool_size: int) -> dict[str, Any]:
         raise ImproperlyConfigured(f"The environment variable {name} is not postgresql://user:password@host:port/name.")
     options: dict[str, Any] = {"connect_timeout": 5}
     if pool_size:
-        options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 10}
+        options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 5}
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(address.path.strip("/")),

@@ -56,6 +56,7 @@ TEMPLATES = [
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
+                "core.context.pages",
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
@@ -75,7 +76,7 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 
-# --- Security: TLS ends at the proxy, which sets X-Forwarded-Proto and HSTS -----------------------------------------------
+# --- Security: TLS ends at the proxy, which sets X-Forwarded-Proto and HSTS -----------------------------------------
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT")
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -89,7 +90,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 UPLOAD_MAX_BYTES = 5 * 1024 * 1024
 UPLOAD_MAX_PIXELS = 40_000_000
 
-# --- Data -------------------------------------------------------------------------------------------------------------
+# --- Data -----------------------------------------------------------------------------------------------------------
 DATABASES = {
     "default": env.database(
         "DATABASE_URL", pool_size=env.whole("DATABASE_POOL_SIZE", 8) if env.flag("DATABASE_POOL", True) else 0
@@ -113,13 +114,13 @@ MEDIA_URL = "/media/"
 MEDIA_ROOT = env.text("MEDIA_ROOT", str(BASE_DIR / "media-files"))
 # nginx reads uploads through the group.
 FILE_UPLOAD_PERMISSIONS = 0o640
-FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o2750
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o750
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
 }
 
-# --- Mail and the services the tasks talk to --------------------------------------------------------------------------------
+# --- Mail and the services the tasks talk to ------------------------------------------------------------------------
 vars().update(env.email("EMAIL_URL"))
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Stockpot <stockpot@localhost>")
 PAYMENT_GATEWAY_URL = env.text("PAYMENT_GATEWAY_URL", "http://127.0.0.1:8900").rstrip("/")
@@ -127,7 +128,7 @@ CRM_URL = env.text("CRM_URL", PAYMENT_GATEWAY_URL).rstrip("/")
 INVENTORY_URL = env.text("INVENTORY_URL", PAYMENT_GATEWAY_URL).rstrip("/")
 DOWNSTREAM_TIMEOUT = env.whole("DOWNSTREAM_TIMEOUT_MS", 5000) / 1000  # seconds to connect, and to wait for each answer
 
-# --- Celery -----------------------------------------------------------------------------------------------------------
+# --- Celery ---------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL")
 CELERY_RESULT_BACKEND = env.text("CELERY_RESULT_BACKEND", CELERY_BROKER_URL)
 CELERY_KEY_PREFIX = env.text("CELERY_KEY_PREFIX", "celery:")
@@ -185,15 +186,14 @@ CELERY_TASK_ROUTES = {
 }
 QUEUES = ["critical", "default", "notifications", "low-priority", "images", "emails"]
 
-# --- How long work may stand still ------------------------------------------------------------------------------------------
+# --- How long work may stand still ----------------------------------------------------------------------------------
 RETRY_BACKOFF_BASE = 2  # seconds before the first retry; doubles with each
 RETRY_BACKOFF_MAX = env.whole("RETRY_BACKOFF_MAX", 600)  # seconds
 WORK_DEADLINE = env.whole("WORK_DEADLINE", 900)  # seconds a row may not move before the sweep sends its task again
-REPORT_STEP_PAUSE = (
-    env.whole("REPORT_STEP_PAUSE_MS", 50) / 1000
-)  # seconds between a report's steps, to spare the database
+# Seconds between the steps of a report, to spare the database.
+REPORT_STEP_PAUSE = env.whole("REPORT_STEP_PAUSE_MS", 50) / 1000
 
-# --- Logging ------------------------------------------------------------------------------------------------------------
+# --- Logging --------------------------------------------------------------------------------------------------------
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-# gunicorn's workers are separate processes that answer for one another at /metrics: prometheus_client adds their figures
-# up from files in a directory, here one for each gunicorn master. It must be known before prometheus_client is imported.
+# gunicorn's workers are separate processes that answer for one another at /metrics: prometheus_client adds up their
+# figures from files in a directory, here one for each gunicorn master. It must be known before the import.
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     figures = Path(tempfile.gettempdir()) / f"{Path(__file__).parent.parent.name}-metrics-{os.getppid()}"
     figures.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The page Prometheus reads: HTTP figures of this host's web processes, task figures and queue lengths of the whole fleet."""
+"""The page Prometheus reads: HTTP figures of this host, task figures and queue lengths of the whole fleet."""
 
 import os
 from collections.abc import Iterator

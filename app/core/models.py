@@ -1,13 +1,14 @@
 """What every app's background work has in common, and the record of the tasks that ran."""
 
 import logging
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, ClassVar, Self
 
 from django.apps import apps
 from django.conf import settings
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 logger = logging.getLogger(__name__)
@@ -16,13 +17,16 @@ logger = logging.getLogger(__name__)
 class Work(models.Model):
     """A row that a background task moves from state to state.
 
-    The row, not the message, is the truth: a message lost on its way is sent again by the sweep (`core.services.resend_stuck`)
-    once the row has not moved for `patience` seconds. So `send` may run any number of times and the task must bear it.
+    The row, not the message, is the truth: the sweep (`core.services.resend_stuck`) sends the task again when the row has
+    not moved for `patience` seconds. So `send` may run any number of times, and the task must bear it.
     """
 
+    # Made with the form that asks for the work: the same form sent twice is the same row.
+    reference = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     moved_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
     error = models.TextField(blank=True, editable=False)
 
+    state: models.CharField[str, str]  # each kind of work has its own states
     unfinished: ClassVar[tuple[str, ...]]
     patience: ClassVar[int] = 900
 
@@ -39,6 +43,21 @@ class Work(models.Model):
         A broker that is down must not undo what the user was promised: the failure is logged and the sweep sends later.
         """
         transaction.on_commit(self.send, robust=True)
+
+    @classmethod
+    def create_and_send(cls, *, reference: uuid.UUID, **values: Any) -> Self:
+        """Creates the row and queues its task; the same reference again returns the row it made."""
+        try:
+            with transaction.atomic():
+                row = cls._default_manager.create(reference=reference, **values)
+                row.send_on_commit()
+        except IntegrityError:
+            return cls._default_manager.get(reference=reference)
+        return row
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in self.unfinished
 
     def move(self, **values: Any) -> None:
         """Saves the given fields and the fact that the row moved."""

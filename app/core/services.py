@@ -3,12 +3,14 @@
 import logging
 import random
 from datetime import timedelta
+from typing import Any
 
 from celery import current_app
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
+from kombu import Queue
 from kombu.exceptions import ChannelError
 
 from core.models import TaskRun, work_models
@@ -23,7 +25,7 @@ def backoff(*, retries: int) -> float:
     retries: how many retries there were already.
     """
     ceiling = min(settings.RETRY_BACKOFF_MAX, settings.RETRY_BACKOFF_BASE * 2**retries)
-    return random.uniform(ceiling / 2, ceiling)
+    return random.uniform(ceiling / 2, ceiling)  # noqa: S311  jitter, no secret
 
 
 def resend_stuck() -> dict[str, int]:
@@ -53,7 +55,8 @@ def queue_lengths() -> dict[str, int]:
     with current_app.connection_for_read() as broker, broker.channel() as channel:
         for queue in settings.QUEUES:
             try:
-                lengths[queue] = channel.queue_declare(queue=queue, passive=True).message_count
+                declared: Any = Queue(queue, channel=channel).queue_declare(passive=True)
+                lengths[queue] = declared.message_count
             except ChannelError:  # nothing was ever sent to it, or all was taken
                 lengths[queue] = 0
     return lengths
@@ -76,7 +79,10 @@ def check_broker() -> None:
 
 
 def readiness() -> dict[str, str]:
-    """Whether each service the site needs answers: "ok", or the kind of error (never its text, which may hold addresses)."""
+    """Whether each service the site needs answers: "ok", or the kind of error.
+
+    Never the error's text, which may hold addresses.
+    """
     report = {}
     for name, check in (("database", check_database), ("cache", check_cache), ("broker", check_broker)):
         try:

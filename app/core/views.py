@@ -6,6 +6,7 @@ from django.views.decorators.http import require_GET
 from kombu.exceptions import OperationalError
 
 from core import metrics, services
+from core.http import Request
 from core.models import TaskRun
 
 
@@ -30,14 +31,14 @@ def metrics_page(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 @never_cache
-def tasks(request: HttpRequest) -> HttpResponse:
+def tasks(request: Request) -> HttpResponse:
     """The last tasks and what waits in the queues; htmx asks for the tables alone."""
     try:
         lengths = services.queue_lengths()
     except (OperationalError, OSError):
         lengths = None
     context = {"runs": TaskRun.objects.all()[:50], "lengths": lengths}
-    return render(request, "core/_tasks.html" if request.htmx else "core/tasks.html", context)  # type: ignore[attr-defined]
+    return render(request, "core/_tasks.html" if request.htmx else "core/tasks.html", context)
 
 
 def error_page(request: HttpRequest, status: int, title: str, advice: str) -> HttpResponse:

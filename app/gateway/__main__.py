@@ -1,4 +1,4 @@
-"""Stand-in for the services the app depends on: `python -m gateway --port 8900`. For the demo and the tests, never for money."""
+"""Stand-in for the services the app depends on: `python -m gateway --port 8900`. For the demo and tests only."""
 
 import argparse
 

@@ -1,6 +1,6 @@
-"""A payment gateway, a CRM, an inventory and a library of documents in one small HTTP server that can be told to misbehave.
+"""A payment gateway, a CRM, an inventory and a library of documents in one small server that can be told to misbehave.
 
-PUT /mode {"service": "charges", "mode": "drop", "times": 2} changes how the next two requests to /charges are answered:
+PUT /mode {"service": "charges", "mode": "drop", "times": 2} changes the next two answers of /charges:
 
 ok       as it should
 slow     as it should, after `seconds`

@@ -1,10 +1,13 @@
-import uuid
-
+from core.forms import OnceForm
 from django import forms
 from inventory.models import Product
 
 
-class OrderForm(forms.Form):
-    product = forms.ModelChoiceField(Product.objects.all(), empty_label=None)
+class ProductField(forms.ModelChoiceField[Product]):
+    def label_from_instance(self, obj: Product) -> str:
+        return f"{obj.name} (€ {obj.euros})"
+
+
+class OrderForm(OnceForm):
+    product = ProductField(Product.objects.all(), empty_label=None)
     quantity = forms.IntegerField(min_value=1, max_value=99, initial=1)
-    submission = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)

@@ -25,9 +25,6 @@ class Order(Work):
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING, State.PROCESSING)
     patience = 120
 
-    reference = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    # Made with the form: the same form submitted twice is the same order.
-    submission = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     # The gateway charges once for each key, however often it is asked.
     idempotency_key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     customer = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
@@ -57,10 +54,6 @@ class Order(Work):
     @property
     def euros(self) -> str:
         return f"{self.amount / 100:.2f}"
-
-    @property
-    def is_over(self) -> bool:
-        return self.state not in self.unfinished
 
     @property
     def can_be_cancelled(self) -> bool:

@@ -1,11 +1,11 @@
-"""What happens to an order. Each function holds its row's lock only while it decides, never while the gateway is asked."""
+"""What happens to an order. A row is locked only while something is decided, never while the gateway is asked."""
 
 import uuid
 from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 from inventory.models import Product
 
@@ -17,22 +17,12 @@ class NotCancellable(Exception):
     """The order is paid, over, or a charge may be under way."""
 
 
-def place_order(*, product: Product, quantity: int, submission: uuid.UUID, customer: User | None = None) -> Order:
-    """Creates the order and queues its payment; the same submission again returns the order it made."""
-    order = Order(
-        product=product,
-        quantity=quantity,
-        amount=product.price * quantity,
-        submission=submission,
-        customer=customer,
+def place_order(*, product: Product, quantity: int, reference: uuid.UUID, customer: User | None = None) -> Order:
+    """Creates the order and queues its payment; the same reference again returns the order it made."""
+    amount = product.price * quantity
+    return Order.create_and_send(
+        reference=reference, product=product, quantity=quantity, amount=amount, customer=customer
     )
-    try:
-        with transaction.atomic():
-            order.save()
-            order.send_on_commit()
-    except IntegrityError:
-        return Order.objects.get(submission=submission)
-    return order
 
 
 def pay(*, order_id: int) -> str:
@@ -54,7 +44,7 @@ def pay(*, order_id: int) -> str:
 
 
 def claim(*, order_id: int) -> Order | None:
-    """Takes the order for one attempt, or returns None if there is nothing to do: it is over, or another worker is at it.
+    """Takes the order for one attempt, or returns None: it is over, or another worker is at it.
 
     A worker that died in the middle leaves the order in processing; its claim lapses after twice the gateway's timeout.
     """

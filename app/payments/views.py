@@ -1,5 +1,6 @@
 import uuid
 
+from core.http import Request
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -24,10 +25,10 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 @never_cache
-def order(request: HttpRequest, reference: uuid.UUID) -> HttpResponse:
+def order(request: Request, reference: uuid.UUID) -> HttpResponse:
     """One order; htmx asks for the part that changes."""
     found = get_object_or_404(Order.objects.select_related("product", "receipt"), reference=reference)
-    template = "payments/_order.html" if request.htmx else "payments/order.html"  # type: ignore[attr-defined]
+    template = "payments/_order.html" if request.htmx else "payments/order.html"
     return render(request, template, {"order": found})
 
 

@@ -1,0 +1,27 @@
+from typing import ClassVar
+
+from core.models import Work
+from django.conf import settings
+from django.db import models
+
+
+class Welcome(Work):
+    """The mail a new user gets, once."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        SENT = "sent"
+        FAILED = "failed"
+
+    unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    state = models.CharField(max_length=20, choices=State.choices, default=State.PENDING)
+
+    def __str__(self) -> str:
+        return f"welcome to {self.user}"
+
+    def send(self) -> None:
+        from accounts.tasks import send_welcome_email
+
+        send_welcome_email.delay(self.user_id)

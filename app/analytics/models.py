@@ -1,0 +1,71 @@
+import datetime
+from typing import ClassVar
+
+from core.models import Work
+from django.conf import settings
+from django.db import models
+from django.urls import reverse
+
+ASKED_FOR, NIGHTLY = 0, 6  # Redis serves lower numbers first
+
+
+class Report(Work):
+    """Orders and revenue day by day; `position` days are done, and a new worker goes on from there."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        RUNNING = "running"
+        DONE = "done"
+        CANCELLED = "cancelled"
+        FAILED = "failed"
+
+    unfinished: ClassVar[tuple[str, ...]] = (State.PENDING, State.RUNNING)
+    patience = 300
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE)
+    first_day = models.DateField()
+    days = models.PositiveIntegerField()
+    position = models.PositiveIntegerField(default=0, editable=False)
+    state = models.CharField(max_length=20, choices=State.choices, default=State.PENDING)
+    cancel_requested = models.BooleanField(default=False, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("first_day", "days"), condition=models.Q(owner=None), name="one_nightly_report_a_day"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.days} days from {self.first_day}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("report", args=[self.reference])
+
+    def send(self) -> None:
+        from analytics.tasks import generate_reports
+
+        # Both kinds belong in the queue for long work; a person who waits goes first.
+        generate_reports.apply_async((self.pk,), priority=ASKED_FOR if self.owner_id else NIGHTLY)
+
+    @property
+    def next_day(self) -> datetime.date:
+        return self.first_day + datetime.timedelta(days=self.position)
+
+
+class Line(models.Model):
+    """One day of a report."""
+
+    report = models.ForeignKey(Report, on_delete=models.CASCADE, related_name="lines")
+    day = models.DateField()
+    orders = models.PositiveIntegerField()
+    revenue = models.PositiveBigIntegerField(help_text="cents")
+
+    class Meta:
+        ordering = ("day",)
+        constraints = (models.UniqueConstraint(fields=("report", "day"), name="one_line_a_day"),)
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.orders}"

@@ -1,0 +1,68 @@
+import datetime
+import time
+import uuid
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models import Count, F, Sum
+from django.utils import timezone
+from payments.models import Order
+
+from analytics.models import Line, Report
+
+
+def request_report(*, owner: User, days: int, reference: uuid.UUID) -> Report:
+    """Queues a report over the given number of days up to today."""
+    first_day = timezone.now().date() - datetime.timedelta(days=days - 1)
+    return Report.create_and_send(reference=reference, owner=owner, first_day=first_day, days=days)
+
+
+def request_daily_report(*, day: datetime.date) -> Report:
+    """Queues the report over one day unless it was queued before."""
+    try:
+        with transaction.atomic():
+            report = Report.objects.create(owner=None, first_day=day, days=1)
+            report.send_on_commit()
+    except IntegrityError:
+        return Report.objects.get(owner=None, first_day=day, days=1)
+    return report
+
+
+def request_cancel(*, report_id: int) -> None:
+    """Asks the worker to stop: it looks before each day. Terminating it could take other work with it."""
+    Report.objects.filter(pk=report_id, state__in=Report.unfinished).update(cancel_requested=True)
+
+
+def run(*, report_id: int) -> str:
+    """Works through the days that are left; returns the state, or "elsewhere" if another worker is further."""
+    while True:
+        report = Report.objects.get(pk=report_id)
+        if report.is_over:
+            return report.state
+        if report.cancel_requested or report.position == report.days:
+            end = Report.State.CANCELLED if report.cancel_requested else Report.State.DONE
+            report.move(state=end, error="")
+            return end
+        if not add_line(report=report):
+            return "elsewhere"
+        time.sleep(settings.REPORT_STEP_PAUSE)
+
+
+def add_line(*, report: Report) -> bool:
+    """Adds the next day's line and moves on by one, unless another worker did so first."""
+    day = report.next_day
+    paid = Order.objects.filter(state=Order.State.PAID, created_at__date=day)
+    figures = paid.aggregate(orders=Count("pk"), revenue=Sum("amount", default=0))
+    with transaction.atomic():
+        moved = Report.objects.filter(pk=report.pk, position=report.position, state__in=Report.unfinished).update(
+            position=F("position") + 1, state=Report.State.RUNNING, moved_at=timezone.now()
+        )
+        if moved:
+            Line.objects.create(report=report, day=day, **figures)
+    return bool(moved)
+
+
+def fail(*, report_id: int, error: Exception) -> None:
+    """Records that the report will not be finished, and why."""
+    Report.objects.get(pk=report_id).move(state=Report.State.FAILED, error=f"{type(error).__name__}: {error}")

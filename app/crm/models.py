@@ -1,0 +1,41 @@
+from typing import ClassVar
+
+from core.models import Work
+from django.db import models
+
+
+class Lead(Work):
+    """Someone who asked to be called, and whether the CRM knows."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        SYNCED = "synced"
+        FAILED = "failed"
+
+    class Failure(models.TextChoices):
+        TIMEOUT = "timeout", "no answer in time"
+        CONNECTION = "connection", "no connection"
+        REJECTED = "rejected", "rejected (4xx)"
+        SERVER_ERROR = "server_error", "server error (5xx)"
+
+    unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
+    patience = 3600  # longer than the five attempts take
+
+    name = models.CharField(max_length=100)
+    email = models.EmailField()
+    message = models.TextField(blank=True, max_length=2000)
+    state = models.CharField(max_length=20, choices=State.choices, default=State.PENDING)
+    failure = models.CharField(max_length=20, choices=Failure.choices, blank=True, editable=False)
+    attempts = models.PositiveIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def send(self) -> None:
+        from crm.tasks import sync_lead
+
+        sync_lead.delay(self.pk)

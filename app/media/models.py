@@ -1,0 +1,99 @@
+from typing import ClassVar
+
+from core.models import Work
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage
+from django.db import models
+from django.urls import reverse
+
+SIZES = {"small": 160, "medium": 480, "large": 960}  # longest edge in pixels
+
+
+def overwriting_storage() -> FileSystemStorage:
+    """Made again, a thumbnail replaces the old file instead of standing beside it."""
+    return FileSystemStorage(allow_overwrite=True)
+
+
+def original_path(image: "Image", name: str) -> str:
+    return f"originals/{image.reference}"
+
+
+def thumbnail_path(thumbnail: "Thumbnail", name: str) -> str:
+    return f"thumbnails/{thumbnail.image.reference}-{thumbnail.size}.webp"
+
+
+class Image(Work):
+    """An uploaded picture, ready once it exists in every size."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        READY = "ready"
+        FAILED = "failed"
+
+    unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
+    patience = 300
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    file = models.FileField(upload_to=original_path)
+    title = models.CharField(max_length=100)
+    state = models.CharField(max_length=20, choices=State.choices, default=State.PENDING)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("image", args=[self.reference])
+
+    def send(self) -> None:
+        from media.tasks import start_thumbnails
+
+        start_thumbnails(image_id=self.pk)
+
+
+class Thumbnail(models.Model):
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="thumbnails")
+    size = models.CharField(max_length=10, choices=[(size, size) for size in SIZES])
+    file = models.FileField(upload_to=thumbnail_path, storage=overwriting_storage)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ("width",)
+        constraints = (models.UniqueConstraint(fields=("image", "size"), name="one_thumbnail_a_size"),)
+
+    def __str__(self) -> str:
+        return f"{self.image} {self.size}"
+
+
+class Document(Work):
+    """A supplier's document: downloaded, its words counted, and stored."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        READY = "ready"
+        FAILED = "failed"
+
+    unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
+    patience = 600
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    name = models.SlugField()
+    state = models.CharField(max_length=20, choices=State.choices, default=State.PENDING)
+    words = models.PositiveIntegerField(null=True, editable=False)
+    excerpt = models.TextField(blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def send(self) -> None:
+        from media.tasks import start_document
+
+        start_document(document_id=self.pk)

@@ -1,0 +1,84 @@
+import io
+import uuid
+from typing import Any
+
+import requests
+from core.models import Work
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile, File
+from django.db import transaction
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from media.models import SIZES, Document, Image, Thumbnail
+
+
+class Unusable(Exception):
+    """The document is there but nothing can be made of it."""
+
+
+def upload(*, owner: User, title: str, file: File[bytes], reference: uuid.UUID) -> Image:
+    """Keeps the picture and queues its thumbnails."""
+    return Image.create_and_send(reference=reference, owner=owner, title=title, file=file)
+
+
+def make_thumbnail(*, image_id: int, size: str) -> None:
+    """Makes one size of the image, unless it exists. Raises OSError if the file cannot be read as a picture."""
+    image = Image.objects.get(pk=image_id)
+    if image.is_over or image.thumbnails.filter(size=size).exists():
+        return
+    with image.file.open() as original, Pillow.open(original) as picture:
+        # Turned upright, and without the camera's notes about the place.
+        upright = ImageOps.exif_transpose(picture).convert("RGB")
+        upright.thumbnail((SIZES[size], SIZES[size]))
+        content = io.BytesIO()
+        upright.save(content, "WEBP", quality=82)
+    values = {"width": upright.width, "height": upright.height, "file": ContentFile(content.getvalue(), name=size)}
+    Thumbnail.objects.update_or_create(image=image, size=size, defaults=values)
+    image.move()
+
+
+def finish_image(*, image_id: int) -> str:
+    """Marks the image ready if every size exists; returns the state it is in."""
+    with transaction.atomic():
+        image = Image.objects.select_for_update().get(pk=image_id)
+        if not image.is_over and image.thumbnails.count() == len(SIZES):
+            image.move(state=Image.State.READY, error="")
+        return image.state
+
+
+def fail(*, work: Work, reason: str) -> None:
+    """Shows the owner that the work came to nothing, and why; what was finished meanwhile stays so."""
+    if not work.is_over:
+        work.move(state="failed", error=reason)
+
+
+def download(*, document_id: int) -> str:
+    """The document's text, from the supplier. Raises requests.RequestException, or Unusable if there is none."""
+    document = Document.objects.get(pk=document_id)
+    # The form offers names only: nobody can make the server fetch an address.
+    address = f"{settings.INVENTORY_URL}/documents/{document.name}"
+    response = requests.get(address, timeout=settings.DOWNSTREAM_TIMEOUT)
+    if 400 <= response.status_code < 500:
+        raise Unusable(f"The supplier has no {document.name}.")
+    response.raise_for_status()
+    document.move()
+    return response.text
+
+
+def process(*, text: str) -> dict[str, Any]:
+    """Counts the words and takes the beginning. Raises Unusable if the text is empty."""
+    words = text.split()
+    if not words:
+        raise Unusable("The document is empty.")
+    return {"words": len(words), "excerpt": " ".join(words[:30])}
+
+
+def store(*, document_id: int, words: int, excerpt: str) -> str:
+    """Keeps what was found in the document; returns the state it is in."""
+    with transaction.atomic():
+        document = Document.objects.select_for_update().get(pk=document_id)
+        if not document.is_over:
+            document.move(state=Document.State.READY, words=words, excerpt=excerpt, error="")
+        return document.state

@@ -1,0 +1,67 @@
+from typing import Any
+
+import requests
+from celery import chain, chord, shared_task
+from celery.result import AsyncResult
+from django.conf import settings
+
+from media import services
+from media.models import SIZES, Document, Image
+
+
+def start_thumbnails(*, image_id: int) -> None:
+    """All sizes in parallel, then the image is ready; a size that fails fails the image."""
+    sizes = [make_thumbnail.si(image_id, size) for size in SIZES]
+    chord(sizes)(finish_image.si(image_id).on_error(image_failed.s(image_id=image_id)))
+
+
+@shared_task
+def make_thumbnail(image_id: int, size: str) -> None:
+    services.make_thumbnail(image_id=image_id, size=size)
+
+
+@shared_task
+def finish_image(image_id: int) -> str:
+    return services.finish_image(image_id=image_id)
+
+
+@shared_task
+def image_failed(task_id: str, *, image_id: int) -> None:
+    services.fail(work=Image.objects.get(pk=image_id), reason=reason_of(task_id))
+
+
+def start_document(*, document_id: int) -> None:
+    """One step after the other, each with the result of the one before; a step that fails fails the document."""
+    steps = chain(download_document.si(document_id), process_document.s(), store_document.s(document_id=document_id))
+    steps.on_error(document_failed.s(document_id=document_id)).delay()
+
+
+@shared_task(
+    autoretry_for=(requests.RequestException,),
+    retry_backoff=True,
+    retry_backoff_max=settings.RETRY_BACKOFF_MAX,
+    max_retries=3,
+)
+def download_document(document_id: int) -> str:
+    return services.download(document_id=document_id)
+
+
+@shared_task
+def process_document(text: str) -> dict[str, Any]:
+    return services.process(text=text)
+
+
+@shared_task
+def store_document(found: dict[str, Any], *, document_id: int) -> str:
+    return services.store(document_id=document_id, **found)
+
+
+@shared_task
+def document_failed(task_id: str, *, document_id: int) -> None:
+    services.fail(work=Document.objects.get(pk=document_id), reason=reason_of(task_id))
+
+
+def reason_of(task_id: str) -> str:
+    """What the failed task's exception said."""
+    error = AsyncResult(task_id).result
+    return f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "unknown"

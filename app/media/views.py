@@ -1,0 +1,50 @@
+import uuid
+
+from core.access import own_or_403
+from core.http import UserRequest
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods
+
+from media import services
+from media.forms import DocumentForm, ImageForm
+from media.models import SIZES, Document, Image
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def images(request: UserRequest) -> HttpResponse:
+    """The upload form, and the visitor's own pictures."""
+    form = ImageForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        return redirect(services.upload(owner=request.user, **form.cleaned_data))
+    status = 413 if form.has_error("file", "too_large") else 422 if form.errors else 200
+    context = {"form": form, "images": Image.objects.filter(owner=request.user)[:20]}
+    return render(request, "media/images.html", context, status=status)
+
+
+@login_required
+@require_GET
+@never_cache
+def image(request: UserRequest, reference: uuid.UUID) -> HttpResponse:
+    """One picture; htmx asks for the part that changes."""
+    found = own_or_403(request, Image, reference)
+    template = "media/_image.html" if request.htmx else "media/image.html"
+    return render(request, template, {"image": found, "thumbnails": found.thumbnails.all(), "sizes": len(SIZES)})
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@never_cache
+def documents(request: UserRequest) -> HttpResponse:
+    """The form that fetches a document, and the visitor's own documents; htmx asks for the list."""
+    form = DocumentForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        Document.create_and_send(owner=request.user, **form.cleaned_data)
+        return redirect("documents")
+    found = list(Document.objects.filter(owner=request.user)[:20])
+    context = {"form": form, "documents": found, "busy": not all(document.is_over for document in found)}
+    template = "media/_documents.html" if request.htmx else "media/documents.html"
+    return render(request, template, context, status=422 if form.errors else 200)

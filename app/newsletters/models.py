@@ -1,0 +1,54 @@
+from typing import ClassVar
+
+from core.models import Work
+from django.db import models
+
+
+class Subscriber(models.Model):
+    email = models.EmailField(unique=True)
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Newsletter(models.Model):
+    subject = models.CharField(max_length=200)
+    body = models.TextField()
+    started_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    def __str__(self) -> str:
+        return self.subject
+
+
+class Chunk(Work):
+    """A newsletter's addresses from one subscriber to another; `position` is the last one that was served.
+
+    A worker lost in the middle repeats at most the one mail it was sending.
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        SENT = "sent"
+        FAILED = "failed"
+
+    unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
+
+    newsletter = models.ForeignKey(Newsletter, on_delete=models.CASCADE, related_name="chunks")
+    first = models.PositiveBigIntegerField(help_text="subscriber id")
+    last = models.PositiveBigIntegerField(help_text="subscriber id")
+    position = models.PositiveBigIntegerField(default=0)
+    state = models.CharField(max_length=20, choices=State.choices, default=State.PENDING)
+    delivered = models.PositiveIntegerField(default=0)
+    refused = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ("first",)
+        constraints = (models.UniqueConstraint(fields=("newsletter", "first"), name="one_chunk_a_start"),)
+
+    def __str__(self) -> str:
+        return f"{self.newsletter} {self.first}-{self.last}"
+
+    def send(self) -> None:
+        from newsletters.tasks import send_chunk
+
+        send_chunk.delay(self.pk)

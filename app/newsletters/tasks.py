@@ -1,0 +1,20 @@
+from celery import Task, group, shared_task
+from core.services import backoff
+
+from newsletters import services
+
+
+def send_group(*, chunk_ids: list[int]) -> None:
+    group(send_chunk.s(chunk_id) for chunk_id in chunk_ids).delay()
+
+
+@shared_task(bind=True, max_retries=5)
+def send_chunk(self: "Task[..., str]", chunk_id: int) -> str:
+    """A mail server that is away is waited for; then the chunk shows why it failed."""
+    try:
+        return services.send_chunk(chunk_id=chunk_id)
+    except OSError as error:
+        if self.request.retries == self.max_retries:
+            services.give_up(chunk_id=chunk_id, error=error)
+            raise
+        raise self.retry(exc=error, countdown=backoff(retries=self.request.retries)) from error

@@ -1,0 +1,204 @@
+"""The services the tests run against: PostgreSQL and Redis from bin/test-app, the stand-in for the downstream services and
+a mail server in this process, and one real worker for the whole session."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from celery import current_app
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client
+
+from core import services
+from gateway.server import Server
+from inventory.models import Product
+from payments.models import Order
+
+Value = TypeVar("Value")
+
+
+def wait_until(function: Callable[[], Value], timeout: float = 15) -> Value:
+    """Asks again until the answer is true; fails with the last answer after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while not (answer := function()):
+        assert time.monotonic() < end, f"still {answer!r} after {timeout} s"
+        time.sleep(0.02)
+    return answer
+
+
+class Worker:
+    """A `celery worker` process for every queue, on the test database."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.broker = redis.Redis.from_url(settings.CELERY_BROKER_URL)
+
+    def start(self) -> None:
+        if self.process and self.process.poll() is None:
+            return
+        address = urlsplit(os.environ["DATABASE_URL"])
+        database = address._replace(path="/" + connection.settings_dict["NAME"]).geturl()
+        command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--concurrency=4", "--loglevel=ERROR"]
+        command += ["--queues", ",".join(settings.QUEUES), "--hostname=test@%h", "--without-mingle", "--without-gossip"]
+        environment = os.environ | {"DATABASE_URL": database, "DATABASE_POOL": "1"}
+        self.process = subprocess.Popen(command, env=environment, start_new_session=True)
+        wait_until(lambda: current_app.control.ping(timeout=0.2, limit=1), timeout=30)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Signals the worker and its children alike."""
+        assert self.process
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        """Ends the worker as a power cut would."""
+        assert self.process
+        self.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+
+    def is_idle(self) -> bool:
+        return not any(services.queue_lengths().values()) and not self.broker.hlen("celery:unacked")
+
+
+@pytest.fixture(scope="session")
+def session_worker(django_db_setup: None, django_db_blocker: object) -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.stop()
+
+
+@pytest.fixture
+def worker(transactional_db: None, session_worker: Worker, gateway: Server, mails: "Mailbox") -> Iterator[Worker]:
+    """The running worker; the test's tables are emptied only when it has nothing left to do."""
+    session_worker.start()
+    yield session_worker
+    if session_worker.process and session_worker.process.poll() is None:
+        wait_until(session_worker.is_idle)
+    session_worker.broker.flushdb()
+
+
+@pytest.fixture(scope="session")
+def gateway_server() -> Iterator[Server]:
+    address = urlsplit(settings.PAYMENT_GATEWAY_URL)
+    with Server((address.hostname or "", address.port or 0)) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def gateway(gateway_server: Server) -> Server:
+    """The downstream services, as if they had just been started."""
+    with gateway_server.lock:
+        gateway_server.reset()
+    return gateway_server
+
+
+def misbehave(server: Server, service: str, mode: str, **options: float) -> None:
+    """Makes the service answer in the given mode, for so many `times` if that is among the options."""
+    with server.lock:
+        server.modes[service] = {"mode": mode, **options}
+
+
+class Mailbox:
+    """A mail server's handler: keeps what is delivered, refuses addresses at `refused`, can be out of order."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.envelopes: list[Envelope] = []
+        self.failures = 0
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address.endswith("@refused.example"):
+            return "550 no such user"
+        if address.endswith("@later.example"):
+            return "450 try later"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        if self.failures:
+            self.failures -= 1
+            return "451 out of order"
+        self.envelopes.append(envelope)
+        return "250 OK"
+
+    @property
+    def addresses(self) -> list[str]:
+        return [address for envelope in self.envelopes for address in envelope.rcpt_tos]
+
+
+@pytest.fixture(scope="session")
+def mail_server() -> Iterator[Mailbox]:
+    mailbox = Mailbox()
+    address = urlsplit(os.environ["EMAIL_URL"])
+    controller = Controller(mailbox, hostname=address.hostname, port=address.port)
+    controller.start()
+    yield mailbox
+    controller.stop()
+
+
+@pytest.fixture
+def mails(mail_server: Mailbox, settings: object) -> Mailbox:
+    """The real mail server instead of Django's list in memory."""
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
+    mail_server.reset()
+    return mail_server
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def product(db: None) -> Product:
+    return Product.objects.create(sku="test-soup", name="Test soup", price=650)
+
+
+@pytest.fixture
+def user(db: None) -> User:
+    return User.objects.create_user("ada", "ada@example.org", "correct horse battery")
+
+
+@pytest.fixture
+def admin(db: None) -> User:
+    return User.objects.create_superuser("root", "root@example.org", "correct horse battery")
+
+
+@pytest.fixture
+def site() -> Client:
+    """A visitor behind the proxy that ends TLS."""
+    return Client(headers={"x-forwarded-proto": "https"}, raise_request_exception=False)
+
+
+@pytest.fixture
+def user_site(site: Client, user: User) -> Client:
+    site.force_login(user)
+    return site
+
+
+@pytest.fixture
+def order(product: Product) -> Order:
+    return Order.objects.create(product=product, quantity=2, amount=1300)
