@@ -1,0 +1,176 @@
+"""A project with names of its own, served from a release that it cannot change."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from testinfra.host import Host
+
+SCENARIO = Path(__file__).resolve().parent.parent
+PLAY = yaml.safe_load((SCENARIO / "converge.yml").read_text())[1]["vars"]
+ENVIRONMENT = PLAY["django_app_environment"]
+SECRET = ENVIRONMENT["LIBRARY_SECRET"]
+MOTTO = ENVIRONMENT["LIBRARY_MOTTO"]
+MANAGE = "/usr/local/bin/library-manage"
+
+
+def get(host: Host, path: str, *options: str) -> str:
+    """The body of the site's answer, asked for through its socket as nginx would."""
+    curl = "runuser -u www-data -- curl --silent --show-error --fail --unix-socket /run/library/web.sock"
+    return host.check_output(f"{curl} {' '.join(options)} http://library.test{path}")
+
+
+def current(host: Host) -> str:
+    """The folder of the current release."""
+    return host.check_output("readlink --canonicalize-existing /srv/library/current")
+
+
+def test_the_site_answers_through_its_socket(host: Host) -> None:
+    assert "Lending library, first edition" in get(host, "/")
+
+
+def test_only_the_proxy_may_use_the_socket(host: Host) -> None:
+    refused = host.run("runuser -u nobody -- curl --silent --unix-socket /run/library/web.sock http://library.test/")
+    assert refused.rc == 7
+
+
+def test_migrations_and_release_commands_ran_once(host: Host) -> None:
+    page = get(host, "/")
+    assert "Migrated 1 times." in page
+    assert page.count("<li>") == 1
+    assert "A $HOME of one&#x27;s own: 0" in page
+
+
+def test_the_release_belongs_to_root_and_the_application_cannot_write_in_it(host: Host) -> None:
+    release = current(host)
+    assert host.check_output(f"find {release} -not -user root -o -not -group root") == ""
+    assert host.check_output(f"runuser -u library -- find {release} -writable -not -type l") == ""
+
+
+def test_static_files_are_there_for_the_web_server(host: Host) -> None:
+    css = f"{current(host)}/source/collected/books/shelf.css"
+    assert "font-family" in host.check_output(f"runuser -u www-data -- cat {css}")
+
+
+def test_modules_are_compiled_as_the_application_cannot_do_it(host: Host) -> None:
+    found = host.check_output(f"find {current(host)}/source/library {current(host)}/venv/lib/ -name '*.pyc'")
+    assert {"configuration", "defaultfilters"} <= {Path(line).name.split(".")[0] for line in found.splitlines()}
+
+
+def test_uploads_are_for_the_application_and_the_web_server_alone(host: Host) -> None:
+    name = get(host, "/covers", "--form", "cover=@/etc/hostname")
+    stored = f"/srv/library/covers/{name}"
+    assert host.run(f"runuser -u www-data -- cat {stored}").rc == 0
+    assert host.run(f"runuser -u nobody -- cat {stored}").rc == 1
+    assert host.run(f"runuser -u www-data -- rm -f {stored}").rc == 1
+
+
+def test_odd_characters_reach_the_processes_intact(host: Host) -> None:
+    assert host.run("curl -s --unix-socket /run/library/web.sock http://library.test/motto").stdout == MOTTO
+    printed = host.run(f"{MANAGE} shell --no-imports -c 'import os; print(os.environ[\"LIBRARY_MOTTO\"], end=str())'")
+    assert printed.stdout == MOTTO
+
+
+def test_the_environment_file_is_closed_to_others(host: Host) -> None:
+    file = host.file("/etc/library/environment")
+    assert (file.mode, file.user, file.group) == (0o640, "root", "library")
+    assert host.run("runuser -u nobody -- cat /etc/library/environment").rc == 1
+
+
+def test_the_secret_is_in_no_file_that_others_can_read(host: Host) -> None:
+    part = SECRET.split("-")[0]
+    assert part in host.file("/etc/library/environment").content_string
+    search = f"printf %s {part} | runuser -u nobody -- grep -rlsF -f - /etc /srv /run /usr/local /var /tmp"
+    assert host.run(search).stdout == ""
+
+
+def test_the_secret_is_on_no_command_line(host: Host) -> None:
+    seen = host.check_output(
+        f"{MANAGE} shell --no-imports -c "
+        '\'import glob; print([open(p, errors=str("replace")).read() for p in glob.glob("/proc/[0-9]*/cmdline")])\''
+    )
+    assert "gunicorn" in seen
+    assert "systemd-run" in seen
+    assert SECRET.split("-")[0] not in seen
+
+
+def test_the_operators_command_checks_the_project_and_passes_on_status_input_and_arguments(host: Host) -> None:
+    assert "no issues" in host.check_output(f"{MANAGE} check")
+    assert host.run(f"{MANAGE} no-such-command").rc == 1
+    assert host.check_output("echo 'print(6 * 7)' | /usr/local/bin/library-python -") == "42"
+    said = host.check_output(
+        "library-python -c 'import sys, getpass; print(sys.argv[1:], getpass.getuser())' '$HOME' %h"
+    )
+    assert said == "['$HOME', '%h'] library"
+
+
+def test_the_operators_command_refuses_other_users_and_unknown_releases(host: Host) -> None:
+    assert "use sudo" in host.run(f"runuser -u nobody -- {MANAGE} check").stderr
+    assert "there is no release" in host.run(f"RELEASE=other {MANAGE} check").stderr
+
+
+def test_a_dry_run_changes_nothing_and_shows_no_secret(host_name: str, converge_again: Callable) -> None:
+    run = converge_again("--check", "--diff", limit=host_name)
+    assert run.returncode == 0, run.stdout
+    assert re.search(rf"{host_name} .*changed=0 ", run.stdout), run.stdout
+    assert SECRET.split("-")[0] not in run.stdout
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project in a git repository: tag `broken` cannot be installed, tag `second` is another edition."""
+    folder = tmp_path_factory.mktemp("repository") / "project"
+    shutil.copytree(SCENARIO.parent / "shared/foreign_project", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    lock, page = folder / "backend/locked.txt", folder / "backend/books/templates/books/shelf.html"
+    locked = lock.read_text()
+
+    def commit(tag: str) -> None:
+        for arguments in (["add", "."], ["commit", "--quiet", "--message", tag], ["tag", tag]):
+            identity = ("-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
+            subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
+
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    lock.write_text(
+        re.sub(
+            r"(?s)(django==.*?)(?=^\S)", lambda found: re.sub("sha256:..", "sha256:00", found[0]), locked, flags=re.M
+        )
+    )
+    page.write_text(page.read_text().replace("first edition", "second edition"))
+    commit("broken")
+    lock.write_text(locked)
+    commit("second")
+    # Neither is what lies in the work tree.
+    page.write_text("never committed")
+    return folder
+
+
+def test_a_build_that_fails_leaves_the_old_release_serving(
+    host: Host, host_name: str, repository: Path, converge_again: Callable
+) -> None:
+    before = current(host)
+    run = converge_again(
+        "-e", f"django_app_source=file://{repository}", "-e", "django_app_version=broken", limit=host_name
+    )
+    assert run.returncode != 0
+    assert "hash" in (run.stdout + run.stderr).lower()
+    assert current(host) == before
+    assert "first edition" in get(host, "/")
+
+
+def test_a_version_from_git_replaces_it_and_old_releases_go(
+    host: Host, host_name: str, repository: Path, converge_again: Callable
+) -> None:
+    run = converge_again(
+        "-e", f"django_app_source=file://{repository}", "-e", "django_app_version=second", limit=host_name
+    )
+    assert run.returncode == 0, run.stdout
+    page = get(host, "/")
+    assert "second edition" in page
+    assert "Migrated 2 times." in page
+    assert host.check_output("ls /srv/library/releases") == Path(current(host)).name

@@ -1,0 +1,33 @@
+"""The library's pages."""
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from books.models import Book, MigrateRun
+from books.tasks import lend
+
+
+def shelf(request: HttpRequest) -> HttpResponse:
+    """All books, and how often the database was migrated."""
+    return render(
+        request, "books/shelf.html", {"books": Book.objects.all(), "migrate_runs": MigrateRun.objects.count()}
+    )
+
+
+def motto(request: HttpRequest) -> HttpResponse:
+    """The value of LIBRARY_MOTTO as the process got it."""
+    return HttpResponse(settings.MOTTO, content_type="text/plain; charset=utf-8")
+
+
+def upload_cover(request: HttpRequest) -> HttpResponse:
+    """Store the uploaded file `cover`; answers with its name."""
+    name = default_storage.save(request.FILES["cover"].name, request.FILES["cover"])
+    return HttpResponse(name, content_type="text/plain; charset=utf-8", status=201)
+
+
+def lend_book(request: HttpRequest) -> HttpResponse:
+    """Lend the book `title` in the background."""
+    lend.delay(request.POST["title"])
+    return HttpResponse(status=202)

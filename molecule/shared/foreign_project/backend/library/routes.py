@@ -1,0 +1,11 @@
+"""The site's addresses."""
+
+from books import views
+from django.urls import path
+
+urlpatterns = [
+    path("", views.shelf),
+    path("motto", views.motto),
+    path("covers", views.upload_cover),
+    path("lend", views.lend_book),
+]
