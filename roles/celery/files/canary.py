@@ -1,0 +1,279 @@
+"""Looks at an application's workers and Beat from inside its own environment, and sends a task through every queue.
+
+Runs with the release's Python, as the application's user, in the project's folder. Its one argument is JSON:
+app, workers (name, unit, node, queues), beat_unit, beat_remote_control, routed_queues, timeout (seconds).
+Prints JSON: `problems`, sentences with the fix; `notes`; `queues`, the seconds each round trip took.
+Needs nothing from the application: celery.accumulate is built into every Celery app.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+import uuid
+from typing import Any
+
+POLL_SECONDS = 0.3
+# How long nodes that are not named have to answer; those that are named end the wait when the last one did.
+BROADCAST_SECONDS = 1.0
+WHERE = "celery_workers (group_vars/all/celery.yml)"
+
+
+class Canary:
+    """One look at everything, with one deadline."""
+
+    def __init__(self, app: Any, config: dict[str, Any]) -> None:
+        from celery.utils.nodenames import host_format
+
+        self.app = app
+        self.config = config
+        self.workers = {host_format(worker["node"]): worker for worker in config["workers"]}
+        self.deadline = time.monotonic() + config["timeout"]
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        self.queues: dict[str, float] = {}
+
+    def remaining(self) -> float:
+        """Seconds until the deadline, at least 0."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def run(self) -> None:
+        """Everything; what is wrong ends up in `problems`."""
+        before = self.check_workers()
+        self.send_tasks(before)
+        self.check_routes()
+        self.check_beat()
+
+    def check_workers(self) -> dict[str, Any]:
+        """That each worker answers, consumes its queues and is its unit's process. Returns the statistics by node."""
+        nodes = list(self.workers)
+        while nodes:
+            inspect = self.app.control.inspect(destination=nodes, timeout=2.0)
+            stats = inspect.stats() or {}
+            queues = {
+                node: {queue["name"] for queue in found} for node, found in (inspect.active_queues() or {}).items()
+            }
+            units = unit_states([worker["unit"] for worker in self.workers.values()])
+            problems = [
+                problem
+                for node, worker in self.workers.items()
+                if (problem := self._worker_problem(node, worker, stats, queues, units[worker["unit"]]))
+            ]
+            down = [unit for unit, state in units.items() if state["ActiveState"] in ("inactive", "failed")]
+            if not problems:
+                return stats
+            # What is not even starting will not come up by waiting.
+            if down or not self.remaining():
+                self.problems += problems
+                return stats
+            time.sleep(POLL_SECONDS)
+        return {}
+
+    def _worker_problem(
+        self,
+        node: str,
+        worker: dict[str, Any],
+        stats: dict[str, Any],
+        queues: dict[str, set[str]],
+        unit: dict[str, str],
+    ) -> str:
+        name = f"The worker {worker['name']} ({worker['unit']})"
+        look = f"Look at: journalctl -u {worker['unit']}"
+        if unit["ActiveState"] != "active":
+            listed = ", ".join(worker["queues"])
+            return f"{name} is {unit['ActiveState']}, so nothing here consumes {listed}. {look}; start it with: systemctl start {worker['unit']}"
+        if node not in stats or node not in queues:
+            return f"{name} runs but does not answer as {node}; it may have lost its broker. {look}; mend with: systemctl restart {worker['unit']}"
+        if str(stats[node].get("pid")) != unit["MainPID"]:
+            return (
+                f"{name}: {node} is the process {stats[node].get('pid')}, but the unit's is {unit['MainPID']}: a second worker of that name "
+                f"runs outside systemd. Stop it."
+            )
+        if queues[node] != set(worker["queues"]):
+            return (
+                f"{name} consumes {', '.join(sorted(queues[node])) or 'nothing'} instead of {', '.join(sorted(worker['queues']))}. "
+                f"Mend with: systemctl restart {worker['unit']}"
+            )
+        return ""
+
+    def send_tasks(self, before: dict[str, Any]) -> None:
+        """A task through every queue of this host's workers, and its result back."""
+        from celery.backends.base import DisabledBackend
+
+        if isinstance(self.app.backend, DisabledBackend):
+            self.notes.append("The app has no result backend: no task was sent through the queues.")
+            return
+        consumers: dict[str, list[str]] = {}
+        for node, worker in self.workers.items():
+            # What does not answer was reported already.
+            if node in before:
+                for queue in worker["queues"]:
+                    consumers.setdefault(queue, []).append(node)
+        sent = {}
+        started = time.monotonic()
+        for queue in consumers:
+            token = uuid.uuid4().hex
+            result = self.app.send_task(
+                "celery.accumulate",
+                args=[token],
+                kwargs={"index": 0},
+                queue=queue,
+                expires=self.config["timeout"],
+                ignore_result=False,
+            )
+            sent[queue] = (token, result)
+        for queue, (token, result) in sent.items():
+            self._receive(queue, token, result, consumers[queue], before, started)
+
+    def _receive(
+        self, queue: str, token: str, result: Any, nodes: list[str], before: dict[str, Any], started: float
+    ) -> None:
+        from celery.exceptions import TimeoutError as NoResult
+
+        try:
+            # Something always, so that results that are there are taken when another queue used up the time.
+            answer = result.get(timeout=max(self.remaining(), 1.0), propagate=False, interval=0.1)
+        except NoResult:
+            if working := self._at_work(nodes, before):
+                self.notes.append(
+                    f"The queue {queue}: {working} is busy with other tasks; the canary's had no turn in time."
+                )
+            else:
+                units = ", ".join(self.workers[node]["unit"] for node in nodes)
+                self.problems.append(
+                    f"A task sent through the queue {queue} did not come back in {self.config['timeout']} s, though {units} says it consumes "
+                    f"it and is not busy. Look at: journalctl -u {units}; mend with: systemctl restart {units}"
+                )
+            return
+        if answer != token:
+            self.problems.append(f"A task sent through the queue {queue} came back wrong: {str(answer)[:200]!r}.")
+        self.queues[queue] = round(time.monotonic() - started, 3)
+        result.forget()
+
+    def _at_work(self, nodes: list[str], before: dict[str, Any]) -> str:
+        """The first of the workers whose processes are all taken, or that finished tasks since the first look."""
+        inspect = self.app.control.inspect(destination=nodes, timeout=2.0)
+        now, active = inspect.stats() or {}, inspect.active() or {}
+        for node in nodes:
+            size = now.get(node, {}).get("pool", {}).get("max-concurrency", 1)
+            finished = sum(now.get(node, {}).get("total", {}).values()) - sum(before[node].get("total", {}).values())
+            if len(active.get(node, [])) >= size or finished > 0:
+                return self.workers[node]["name"]
+        return ""
+
+    def check_routes(self) -> None:
+        """That some worker of the fleet consumes every queue the app sends tasks to."""
+        missing = self.routed()
+        for worker in self.workers.values():
+            for queue in worker["queues"]:
+                missing.pop(queue, None)
+        # Other hosts' workers may just be coming up.
+        while missing:
+            for found in (self.app.control.inspect(timeout=BROADCAST_SECONDS).active_queues() or {}).values():
+                for queue in found:
+                    missing.pop(queue["name"], None)
+            if not missing or not self.remaining() or self.problems:
+                break
+            time.sleep(POLL_SECONDS)
+        self.problems += [
+            f"No worker consumes the queue {queue} ({why}): its tasks would wait for ever. Add it to a worker's `queues` in {WHERE}."
+            for queue, why in sorted(missing.items())
+        ]
+
+    def routed(self) -> dict[str, str]:
+        """The queues that the app sends tasks to, each with how that is known."""
+        app = self.app
+        app.loader.import_default_modules()
+        queues = {app.conf.task_default_queue: "the app's task_default_queue"}
+        for name, task in app.tasks.items():
+            if not name.startswith("celery."):
+                route = app.amqp.router.route(dict(task._get_exec_options()), name, task_type=task)
+                if queue := route.get("queue"):
+                    queues.setdefault(getattr(queue, "name", queue), f"the task {name} goes there")
+        routes = app.conf.task_routes or {}
+        for table in routes if isinstance(routes, (list, tuple)) else [routes]:
+            pairs = table.items() if isinstance(table, dict) else [table] if isinstance(table, (list, tuple)) else []
+            for pattern, route in pairs:
+                queue = route.get("queue") if isinstance(route, dict) else route
+                if queue:
+                    queues.setdefault(getattr(queue, "name", queue), f"task_routes sends {pattern} there")
+        queues.update((queue, "it is in celery_routed_queues") for queue in self.config["routed_queues"])
+        return queues
+
+    def check_beat(self) -> None:
+        """That Beat runs here, ticks, and is the only one."""
+        unit = self.config["beat_unit"]
+        if not unit:
+            return
+        look = f"Look at: journalctl -u {unit}"
+        nodes: list[str] = []
+        while True:
+            state = unit_states([unit])[unit]["ActiveState"]
+            if state in ("inactive", "failed"):
+                self.problems.append(
+                    f"Beat ({unit}) is {state}, so no schedule fires. {look}; start it with: systemctl start {unit}"
+                )
+                return
+            if self.config["beat_remote_control"]:
+                replies = self.app.control.ping(timeout=BROADCAST_SECONDS) or []
+                nodes = [node for reply in replies for node in reply if node.startswith("celerybeat@")]
+            if state == "active" and (nodes or not self.config["beat_remote_control"]):
+                break
+            if not self.remaining():
+                self.problems.append(
+                    f"Beat ({unit}) is {state} but does not answer; its schedule may stand still. {look}"
+                )
+                return
+            time.sleep(POLL_SECONDS)
+        if len(nodes) > 1:
+            self.problems.append(
+                f"{len(nodes)} Beats run ({', '.join(sorted(nodes))}): every schedule fires that often. Stop all but the one of this host, "
+                "and leave one host in the inventory's group beat."
+            )
+
+
+def unit_states(units: list[str]) -> dict[str, dict[str, str]]:
+    """ActiveState and MainPID of units, by unit."""
+    if not units:
+        return {}
+    command = ["/usr/bin/systemctl", "show", "--property=ActiveState,MainPID", "--", *units]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in output.strip().split("\n\n")]
+    return dict(zip(units, blocks, strict=True))
+
+
+def redacted(text: str) -> str:
+    """Text without the passwords of any URL in it."""
+    return re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1********@", text)
+
+
+def main() -> None:
+    """Print what was found; exit status 0 whatever it was."""
+    config = json.loads(sys.argv[1])
+    sys.path.insert(0, "")
+    from celery.app.utils import find_app
+
+    try:
+        canary = Canary(find_app(config["app"]), config)
+    except Exception as error:
+        report: dict[str, Any] = {
+            "problems": [f"The app {config['app']} cannot be loaded: {error!r}"],
+            "notes": [],
+            "queues": {},
+        }
+    else:
+        try:
+            canary.run()
+        except (canary.app.connection_for_write().connection_errors, OSError) as error:
+            canary.problems.append(
+                f"The broker cannot be reached: {error}. Is it up, and is its address in the environment file right?"
+            )
+        report = {"problems": canary.problems, "notes": canary.notes, "queues": canary.queues}
+    print("\n" + redacted(json.dumps(report)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""What Flower's own Celery has to know about the broker; its address comes as CELERY_BROKER_URL."""
+
+import os
+
+broker_connection_retry_on_startup = True
+broker_transport_options = {
+    # The prefix before every key of the application, such as "celery:".
+    "global_keyprefix": os.environ["FLOWER_KEY_PREFIX"],
+    # A broker that went away silently must not hang Flower for ever; seconds.
+    "socket_timeout": 30,
+    "socket_connect_timeout": 10,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
