@@ -77,7 +77,7 @@ def worker_problems(
         if name in names:
             found.append(f"{WHERE}: two workers are named {name!r}; give each its own name.")
         names.add(name)
-        whole = {**(defaults or {}), **worker}
+        whole = _whole(worker, defaults)
         found += [f"{WHERE}: worker {name!r}: {problem}" for problem in _problems(whole)]
         if isinstance(whole.get("queues"), list):
             consumed |= {str(queue) for queue in whole["queues"]}
@@ -87,6 +87,15 @@ def worker_problems(
         if queue not in consumed
     ]
     return found
+
+
+def _whole(worker: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A worker with the defaults it does not replace; its own concurrency replaces a default autoscale and the other way round."""
+    whole = {**(defaults or {}), **worker}
+    for own, default in (("concurrency", "autoscale"), ("autoscale", "concurrency")):
+        if own in worker and default not in worker:
+            whole.pop(default, None)
+    return whole
 
 
 def _problems(worker: Mapping[str, Any]) -> list[str]:
@@ -207,7 +216,7 @@ def celery_processes(
     celery = [f"{release_path}/venv/bin/python", "-m", "celery", "-A", app]
     definitions = []
     for given in workers if run_workers else []:
-        worker = {**(defaults or {}), **given}
+        worker = _whole(given, defaults)
         if "hosts" in worker and host not in worker["hosts"]:
             continue
         limit = max(worker.get("time_limit", 0), worker.get("soft_time_limit", 0))

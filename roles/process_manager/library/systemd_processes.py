@@ -141,7 +141,7 @@ PROPERTIES = (
     "Job",
 )
 
-HEADER = "# Written by Ansible (role process_manager). Changes made here are overwritten.\n"
+HEADER = "# Managed by Ansible, role process_manager. Changes here are overwritten.\n"
 
 # What a network service that owns nothing but its own folders never needs. Left open on purpose: MemoryDenyWriteExecute
 # (breaks libffi closures and compilers at run time) and ProcSubset (psutil and metrics read /proc/stat and /proc/meminfo).
