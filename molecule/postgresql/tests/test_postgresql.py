@@ -1,0 +1,153 @@
+"""PostgreSQL as its clients meet it: who gets in, who does not, and what outlives a kill."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import testinfra
+from conftest import LAB_FOLDER, lab_ports
+from testinfra.backend.base import CommandResult
+from testinfra.host import Host
+
+PASSWORD = "the shop's password"
+
+
+def connect(
+    host: Host,
+    sql: str,
+    *,
+    server: str = "127.0.0.1",
+    database: str = "shop",
+    user: str = "shop",
+    password: str = PASSWORD,
+) -> CommandResult:
+    """Run SQL over TCP, from `host` to `server`, as an application would."""
+    return host.run(
+        f"PGPASSWORD={shlex.quote(password)} PGCONNECT_TIMEOUT=5 "
+        f"psql --no-psqlrc -w -tA -h {server} -U {user} -d {database} -c {shlex.quote(sql)}"
+    )
+
+
+def ask(host: Host, sql: str) -> str:
+    """The answer PostgreSQL gives its own system user."""
+    command = shlex.quote(f"psql --no-psqlrc -tA -c {shlex.quote(sql)}")
+    return host.check_output(f"cd / && runuser -u postgres -- sh -c {command}")
+
+
+def address(host: Host) -> str:
+    """The host's address on the network that the scenario's hosts share."""
+    return host.check_output("hostname -I").split()[0]
+
+
+def test_the_right_password_opens_the_application_s_database(host: Host) -> None:
+    """The role logs in over TCP, owns its database and may create tables."""
+    answer = connect(host, "CREATE TABLE a (b int); DROP TABLE a; SELECT current_user || '@' || current_database()")
+    assert answer.rc == 0, answer.stderr
+    assert answer.stdout.splitlines()[-1] == "shop@shop"
+
+
+def test_a_wrong_password_is_refused(host: Host) -> None:
+    """SCRAM says no."""
+    answer = connect(host, "SELECT 1", password="wrong")
+    assert answer.rc == 2
+    assert "password authentication failed" in answer.stderr
+
+
+@pytest.mark.parametrize(("database", "user"), [("postgres", "shop"), ("template1", "shop"), ("shop", "postgres")])
+def test_another_database_or_user_is_refused(host: Host, database: str, user: str) -> None:
+    """Over TCP there is one database for one user, and no superuser."""
+    answer = connect(host, "SELECT 1", database=database, user=user)
+    assert answer.rc == 2
+    assert "no pg_hba.conf entry" in answer.stderr
+
+
+def test_only_the_named_host_may_connect(all_hosts: dict[str, Host]) -> None:
+    """The one in postgresql_client_addresses gets in; a stranger is refused though he has the password."""
+    bookworm, trixie = all_hosts["postgresql-bookworm"], all_hosts["postgresql-trixie"]
+    named = connect(bookworm, "SELECT 1", server=address(trixie))
+    assert named.rc == 0, named.stderr
+    stranger = connect(trixie, "SELECT 1", server=address(bookworm))
+    assert stranger.rc == 2
+    assert "no pg_hba.conf entry for host" in stranger.stderr
+
+
+def test_the_password_is_stored_as_a_scram_verifier_and_logged_nowhere(host: Host) -> None:
+    """Neither the catalogue nor the server's log holds it in clear."""
+    assert ask(host, "SELECT rolpassword FROM pg_authid WHERE rolname = 'shop'").startswith("SCRAM-SHA-256$4096:")
+    found = host.run(f"grep -rlF {shlex.quote(PASSWORD)} /etc /var/log /var/lib/postgresql /root /tmp")
+    assert (found.rc, found.stdout) == (1, "")
+
+
+def test_the_application_s_role_has_no_privilege_beyond_its_database(host: Host) -> None:
+    """It cannot create databases or roles, read the server's files or become another role."""
+    rights = "SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication FROM pg_roles WHERE rolname = 'shop'"
+    assert ask(host, rights) == "f|f|f|f"
+    assert connect(host, "SELECT pg_read_file('/etc/passwd')").rc != 0
+
+
+def test_settings_are_live(host: Host) -> None:
+    """What group_vars asked for and what follows from the host's memory, as the server itself reports them."""
+    megabytes = int(host.check_output("awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo")) * 25 // 100
+    live = ask(
+        host,
+        "SELECT current_setting('work_mem'), current_setting('password_encryption'), "
+        "pg_size_bytes(current_setting('shared_buffers')) / 1048576, "
+        "pg_size_bytes(current_setting('effective_cache_size')) / 1048576",
+    )
+    assert live == f"8MB|scram-sha-256|{megabytes}|{megabytes * 2}"
+    kind = "SELECT datcollate, pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'shop'"
+    assert ask(host, kind) == "C.UTF-8|UTF8"
+
+
+def test_a_killed_postgresql_returns_with_its_data(host: Host, wait_until: Callable[..., Any]) -> None:
+    """systemd starts it again after SIGKILL, and what was committed is there."""
+    assert connect(host, "DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT 42 AS answer").rc == 0
+    unit = f"postgresql@{ask(host, 'SHOW server_version').split('.')[0]}-main"
+    before = host.check_output(f"systemctl show -P MainPID {unit}")
+    host.check_output(f"systemctl kill --signal KILL {unit}")
+    wait_until(lambda: host.check_output(f"systemctl show -P MainPID {unit}") not in ("0", before))
+    wait_until(lambda: connect(host, "SELECT answer FROM kept").stdout.strip() == "42")
+
+
+def test_a_setting_changed_by_hand_is_named(all_hosts: dict[str, Host], converge_again: Callable[..., Any]) -> None:
+    """ALTER SYSTEM beats the role's file; the play says so, and what to do, instead of passing."""
+    host = all_hosts["postgresql-trixie"]
+    ask(host, "ALTER SYSTEM SET work_mem = '1MB'")
+    ask(host, "SELECT pg_reload_conf()")
+    try:
+        run = converge_again(limit="postgresql-trixie,postgresql-bookworm")
+    finally:
+        ask(host, "ALTER SYSTEM RESET work_mem")
+        ask(host, "SELECT pg_reload_conf()")
+    assert run.returncode == 2
+    assert "Settings overruled elsewhere: work_mem" in " ".join(run.stdout.split())
+    assert PASSWORD not in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ('{"postgresql_password": ""}', "postgresql_password is empty"),
+        ('{"postgresql_client_addresses": ["everywhere"]}', "everywhere is neither an address nor a network"),
+        ('{"postgresql_settings": {"password_encryption": "md5"}}', "password_encryption belongs to the role"),
+    ],
+)
+def test_bad_input_is_refused_before_any_change(converge_again: Callable[..., Any], bad: str, message: str) -> None:
+    """The message names the variable."""
+    run = converge_again("-e", bad)
+    assert run.returncode == 2
+    assert message in " ".join(run.stdout.split())
+    assert "changed=0" in run.stdout
+    assert "changed=1" not in run.stdout
+
+
+@pytest.fixture(scope="module")
+def all_hosts() -> dict[str, Host]:
+    """The scenario's hosts by name."""
+    return {
+        name: testinfra.get_host(f"ssh://{name}", ssh_config=str(LAB_FOLDER / "ssh_config"), controlpersist=60)
+        for name in lab_ports()
+    }
