@@ -53,4 +53,4 @@ def test_every_option_is_explained_and_belongs_to_its_role(role: str) -> None:
         assert name.startswith(f"{role}_"), name
         text = option.get("description")
         assert text, f"{name} has no description"
-        assert len(text if isinstance(text, str) else " ".join(text)) > 10, name
+        assert len(text if isinstance(text, str) else " ".join(text)) >= 8, name
