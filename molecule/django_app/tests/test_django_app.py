@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +49,7 @@ def test_migrations_and_release_commands_ran_once(host: Host) -> None:
 def test_the_release_belongs_to_root_and_the_application_cannot_write_in_it(host: Host) -> None:
     release = current(host)
     assert host.check_output(f"find {release} -not -user root -o -not -group root") == ""
-    assert host.check_output(f"runuser -u library -- find {release} -writable -not -type l") == ""
+    assert host.check_output(f"cd / && runuser -u library -- find {release} -writable -not -type l") == ""
 
 
 def test_static_files_are_there_for_the_web_server(host: Host) -> None:
@@ -115,62 +114,15 @@ def test_the_operators_command_refuses_other_users_and_unknown_releases(host: Ho
     assert "there is no release" in host.run(f"RELEASE=other {MANAGE} check").stderr
 
 
-def test_a_dry_run_changes_nothing_and_shows_no_secret(host_name: str, converge_again: Callable) -> None:
-    run = converge_again("--check", "--diff", limit=host_name)
-    assert run.returncode == 0, run.stdout
-    assert re.search(rf"{host_name} .*changed=0 ", run.stdout), run.stdout
-    assert SECRET.split("-")[0] not in run.stdout
-
-
 @pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project in a git repository: tag `broken` cannot be installed, tag `second` is another edition."""
-    folder = tmp_path_factory.mktemp("repository") / "project"
-    shutil.copytree(SCENARIO.parent / "shared/foreign_project", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    lock, page = folder / "backend/locked.txt", folder / "backend/books/templates/books/shelf.html"
-    locked = lock.read_text()
-
-    def commit(tag: str) -> None:
-        for arguments in (["add", "."], ["commit", "--quiet", "--message", tag], ["tag", tag]):
-            identity = ("-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
-            subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
-
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    lock.write_text(
-        re.sub(
-            r"(?s)(django==.*?)(?=^\S)", lambda found: re.sub("sha256:..", "sha256:00", found[0]), locked, flags=re.M
-        )
-    )
-    page.write_text(page.read_text().replace("first edition", "second edition"))
-    commit("broken")
-    lock.write_text(locked)
-    commit("second")
-    # Neither is what lies in the work tree.
-    page.write_text("never committed")
-    return folder
+def dry_run(converge_again: Callable) -> subprocess.CompletedProcess[str]:
+    """A dry run of the servers as they are, with differences shown."""
+    return converge_again("--check", "--diff")
 
 
-def test_a_build_that_fails_leaves_the_old_release_serving(
-    host: Host, host_name: str, repository: Path, converge_again: Callable
+def test_a_dry_run_changes_nothing_and_shows_no_secret(
+    host_name: str, dry_run: subprocess.CompletedProcess[str]
 ) -> None:
-    before = current(host)
-    run = converge_again(
-        "-e", f"django_app_source=file://{repository}", "-e", "django_app_version=broken", limit=host_name
-    )
-    assert run.returncode != 0
-    assert "hash" in (run.stdout + run.stderr).lower()
-    assert current(host) == before
-    assert "first edition" in get(host, "/")
-
-
-def test_a_version_from_git_replaces_it_and_old_releases_go(
-    host: Host, host_name: str, repository: Path, converge_again: Callable
-) -> None:
-    run = converge_again(
-        "-e", f"django_app_source=file://{repository}", "-e", "django_app_version=second", limit=host_name
-    )
-    assert run.returncode == 0, run.stdout
-    page = get(host, "/")
-    assert "second edition" in page
-    assert "Migrated 2 times." in page
-    assert host.check_output("ls /srv/library/releases") == Path(current(host)).name
+    assert dry_run.returncode == 0, dry_run.stdout
+    assert re.search(rf"{host_name}.* changed=0 ", dry_run.stdout), dry_run.stdout
+    assert SECRET.split("-")[0] not in dry_run.stdout

@@ -1,0 +1,83 @@
+"""A release after the first one, on both servers at once: a build that fails, then one that works."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+SCENARIO = Path(__file__).resolve().parent.parent
+LAB = SCENARIO.parent.parent / ".lab" / os.environ["STOCKPOT_LAB"]
+CURRENT = "readlink --canonicalize-existing /srv/library/current"
+PAGE = "curl --silent --show-error --fail --unix-socket /run/library/web.sock http://library.test/"
+
+
+@pytest.fixture(scope="session")
+def hosts() -> dict[str, Host]:
+    """The servers by name."""
+    names = re.findall(r"^Host ([^*\s]+)$", (LAB / "ssh_config").read_text(), re.M)
+    return {name: testinfra.get_host(f"ssh://{name}", ssh_config=str(LAB / "ssh_config")) for name in names}
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project in a git repository: tag `broken` cannot be installed, tag `second` is another edition."""
+    folder = tmp_path_factory.mktemp("repository") / "project"
+    shutil.copytree(SCENARIO.parent / "shared/foreign_project", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    lock, page = folder / "backend/locked.txt", folder / "backend/books/templates/books/shelf.html"
+    locked = lock.read_text()
+
+    def commit(tag: str) -> None:
+        for arguments in (["add", "."], ["commit", "--quiet", "--message", tag], ["tag", tag]):
+            identity = ("-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
+            subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
+
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    lock.write_text(
+        re.sub(
+            r"(?s)(django==.*?)(?=^\S)", lambda found: re.sub("sha256:..", "sha256:00", found[0]), locked, flags=re.M
+        )
+    )
+    page.write_text(page.read_text().replace("first edition", "second edition"))
+    commit("broken")
+    lock.write_text(locked)
+    commit("second")
+    # Neither is what lies in the work tree.
+    page.write_text("never committed")
+    return folder
+
+
+def deploy(converge_again: Callable, repository: Path, version: str) -> subprocess.CompletedProcess[str]:
+    """Deploy a version of the repository to all servers."""
+    return converge_again("-e", f"django_app_source=file://{repository}", "-e", f"django_app_version={version}")
+
+
+def test_a_build_that_fails_leaves_the_old_release_serving(
+    hosts: dict[str, Host], repository: Path, converge_again: Callable
+) -> None:
+    before = {name: host.check_output(CURRENT) for name, host in hosts.items()}
+    run = deploy(converge_again, repository, "broken")
+    assert run.returncode != 0
+    assert "hash mismatch" in (run.stdout + run.stderr).lower()
+    for name, host in hosts.items():
+        assert host.check_output(CURRENT) == before[name]
+        assert "first edition" in host.check_output(PAGE)
+
+
+def test_a_version_from_git_replaces_it_and_the_old_and_the_broken_one_go(
+    hosts: dict[str, Host], repository: Path, converge_again: Callable
+) -> None:
+    run = deploy(converge_again, repository, "second")
+    assert run.returncode == 0, run.stdout
+    for host in hosts.values():
+        page = host.check_output(PAGE)
+        assert "second edition" in page
+        assert "Migrated 2 times." in page
+        assert host.check_output("ls /srv/library/releases") == Path(host.check_output(CURRENT)).name
