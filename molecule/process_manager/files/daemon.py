@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -87,10 +88,14 @@ def web() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
     while True:
+        # Told to end, it ends between two requests: SIGTERM waits while one is answered.
+        select.select([listener], [], [])
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         connection, _ = listener.accept()
         connection.recv(4096)
         connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n%d\n" % os.getpid())
         connection.close()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 if sys.argv[1] == "idle":

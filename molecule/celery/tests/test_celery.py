@@ -1,0 +1,120 @@
+"""Workers take their own queues' tasks, tasks survive restarts, everything comes back, and the canary sees when it does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+RUN = (
+    "systemd-run --quiet --pipe --wait --collect --uid=press --property=EnvironmentFile=/etc/press/environment "
+    "--property=WorkingDirectory=/srv/press/source /srv/press/venv/bin/python -c %s"
+)
+PASSWORD = "celery-password-of-the-test"
+
+
+def press(host: Any, code: str) -> str:
+    """The output of Python code that has the project's tasks at hand."""
+    return host.check_output(RUN, f"import sys; sys.path.insert(0, ''); from press import app, page, who; {code}")
+
+
+def main_pid(host: Any, name: str) -> str:
+    return host.check_output("systemctl show --property=MainPID --value press-%s.service", name)
+
+
+def printed(host: Any, name: str) -> list[str]:
+    file = host.file(f"/var/lib/press/{name}")
+    return file.content_string.split() if file.exists else []
+
+
+def test_each_worker_takes_only_its_own_queues(host: Any) -> None:
+    code = (
+        "results = [(q, who.apply_async(queue=q)) for q in ['letters', 'cards', 'pages', 'hasty'] * 5]; "
+        "print(sorted({(q, r.get(timeout=20)) for q, r in results}))"
+    )
+    assert press(host, code) == "[('cards', 'letters'), ('hasty', 'hasty'), ('letters', 'letters'), ('pages', 'pages')]"
+
+
+def test_a_worker_of_another_host_does_not_run_here(host: Any) -> None:
+    assert not host.file("/etc/systemd/system/press-worker-elsewhere.service").exists
+
+
+def test_no_pidfile_is_left_anywhere(host: Any) -> None:
+    assert host.check_output("find /srv/press /var/lib/press /run -xdev -name '*celery*.pid'") == ""
+
+
+def test_the_broker_password_is_in_no_command_line_and_no_readable_file(host: Any) -> None:
+    assert PASSWORD not in host.check_output("ps -ewwo args")
+    assert PASSWORD not in host.check_output("systemctl cat 'press-*'")
+    assert host.file("/etc/press/environment").mode == 0o640
+
+
+def test_beat_fires_its_schedule(host: Any, wait_until: Callable[..., Any]) -> None:
+    before = printed(host, "tick")
+    assert wait_until(lambda: printed(host, "tick") not in (before, []), timeout=20)
+
+
+@pytest.mark.parametrize("name", ["worker-letters", "beat"])
+def test_a_killed_process_comes_back_and_works(host: Any, wait_until: Callable[..., Any], name: str) -> None:
+    before = main_pid(host, name)
+    host.check_output("systemctl kill --signal=KILL press-%s.service", name)
+    wait_until(lambda: main_pid(host, name) not in ("0", before), timeout=20)
+    ticks = printed(host, "tick")
+    assert wait_until(lambda: printed(host, "tick") not in (ticks, []), timeout=40)
+
+
+def test_a_running_task_survives_a_restart_of_its_worker(host: Any, wait_until: Callable[..., Any]) -> None:
+    press(host, "page.delay('survivor', 5)")
+    wait_until(lambda: printed(host, "survivor") == ["begin"], timeout=20)
+    host.check_output("systemctl restart press-worker-pages.service")
+    assert printed(host, "survivor") == ["begin", "end"]
+
+
+def test_a_task_that_takes_longer_than_the_stop_is_given_back(host: Any, wait_until: Callable[..., Any]) -> None:
+    press(host, "page.apply_async(args=['again', 6], queue='hasty')")
+    wait_until(lambda: printed(host, "again") == ["begin"], timeout=20)
+    host.check_output("systemctl restart press-worker-hasty.service")
+    assert printed(host, "again") in (["begin"], ["begin", "begin"])
+    assert wait_until(lambda: printed(host, "again") == ["begin", "begin", "end"], timeout=40)
+
+
+def test_the_canary_names_what_is_wrong(host: Any, host_name: str, converge_again: Callable[..., Any]) -> None:
+    """A worker that is stopped, and a second Beat."""
+    host.check_output("systemctl stop press-worker-pages.service")
+    host.check_output(
+        "systemd-run --quiet --collect --unit=press-second-beat --uid=press --property=EnvironmentFile=/etc/press/environment "
+        "--property=WorkingDirectory=/srv/press/source /srv/press/venv/bin/python -m celery -A press beat --pidfile= "
+        "--schedule /tmp/second-schedule --enable-remote-control --hostname celerybeat@second"
+    )
+    try:
+        full = converge_again(limit=host_name, playbook="canary.yml")
+        short = converge_again(
+            "-e",
+            json.dumps({"celery_workers": [{"name": "letters", "queues": ["letters", "cards"]}]}),
+            limit=host_name,
+            playbook="canary.yml",
+        )
+    finally:
+        host.check_output("systemctl stop press-second-beat.service")
+        host.check_output("systemctl start press-worker-pages.service")
+    assert full.returncode != 0
+    assert "press-worker-pages.service) is inactive, so nothing here consumes pages" in full.stdout
+    assert "2 Beats run" in full.stdout
+    assert short.returncode != 0
+    assert "No worker consumes the queue pages (task_routes sends press.page there" in short.stdout.replace(
+        "the task press.page goes there", "task_routes sends press.page there"
+    )
+    assert "celery_workers (group_vars/all/celery.yml)" in short.stdout
+    assert PASSWORD not in full.stdout + short.stdout
+
+
+def test_the_canary_is_content_again(host_name: str, host: Any, converge_again: Callable[..., Any]) -> None:
+    run = converge_again(limit=host_name, playbook="canary.yml")
+    assert run.returncode == 0, run.stdout
+
+
+def test_redis_refused_nothing_that_celery_sent(host: Any) -> None:
+    log = host.check_output("REDISCLI_AUTH='admin password of the test' redis-cli --user admin acl log")
+    assert log == ""
