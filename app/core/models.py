@@ -24,6 +24,7 @@ class Work(models.Model):
     # Made with the form that asks for the work: the same form sent twice is the same row.
     reference = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     moved_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
+    sent_at = models.DateTimeField(default=timezone.now, editable=False)
     error = models.TextField(blank=True, editable=False)
 
     state: models.CharField[str, str]  # each kind of work has its own states
@@ -68,9 +69,9 @@ class Work(models.Model):
 
     @classmethod
     def stuck(cls) -> models.QuerySet[Self]:
-        """Unfinished rows that have not moved for longer than their deadline."""
+        """Unfinished rows that have neither moved nor been sent for longer than their deadline."""
         deadline = timezone.now() - timedelta(seconds=min(cls.patience, settings.WORK_DEADLINE))
-        return cls._default_manager.filter(state__in=cls.unfinished, moved_at__lt=deadline)
+        return cls._default_manager.filter(state__in=cls.unfinished, moved_at__lt=deadline, sent_at__lt=deadline)
 
 
 def work_models() -> Iterator[type[Work]]:

@@ -10,8 +10,6 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
-from kombu import Queue
-from kombu.exceptions import ChannelError
 
 from core.models import TaskRun, work_models
 
@@ -31,13 +29,12 @@ def backoff(*, retries: int) -> float:
 def resend_stuck() -> dict[str, int]:
     """Sends the task of each row that has not moved for longer than its deadline; returns how many of each kind.
 
-    Each row is claimed by moving it, so that two sweeps at once send it once.
+    Of two sweeps at once only one may note that it sends the row.
     """
     sent: dict[str, int] = {}
     for model in work_models():
         for row in model.stuck().order_by("moved_at")[:1000]:
-            claimed = model._default_manager.filter(pk=row.pk, moved_at=row.moved_at).update(moved_at=timezone.now())
-            if claimed:
+            if model._default_manager.filter(pk=row.pk, sent_at=row.sent_at).update(sent_at=timezone.now()):
                 logger.warning("%s %s stood still in state %s: sent again", model._meta.label, row.pk, row.state)
                 row.send()
                 sent[model._meta.label] = sent.get(model._meta.label, 0) + 1
@@ -53,12 +50,11 @@ def queue_lengths() -> dict[str, int]:
     """Messages that wait in each queue. Raises kombu's OperationalError when the broker does not answer."""
     lengths = {}
     with current_app.connection_for_read() as broker, broker.channel() as channel:
-        for queue in settings.QUEUES:
-            try:
-                declared: Any = Queue(queue, channel=channel).queue_declare(passive=True)
-                lengths[queue] = declared.message_count
-            except ChannelError:  # nothing was ever sent to it, or all was taken
-                lengths[queue] = 0
+        for name in settings.QUEUES:
+            # Declared as workers declare it, so that RabbitMQ agrees. Not passive: under a key prefix kombu then looks
+            # for a key without it, and finds no queue.
+            queue: Any = current_app.amqp.queues[name](channel)
+            lengths[name] = queue.queue_declare().message_count
     return lengths
 
 

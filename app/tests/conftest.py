@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,16 +16,16 @@ import redis
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from celery import current_app
-from django.conf import settings
+from core import services
+from django.conf import settings as configured
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
-
-from core import services
 from gateway.server import Server
 from inventory.models import Product
 from payments.models import Order
+from pytest_django import DjangoDbBlocker, Settings
 
 Value = TypeVar("Value")
 
@@ -44,15 +44,23 @@ class Worker:
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
-        self.broker = redis.Redis.from_url(settings.CELERY_BROKER_URL)
+        self.broker = redis.Redis.from_url(configured.CELERY_BROKER_URL)
 
     def start(self) -> None:
         if self.process and self.process.poll() is None:
             return
+        # What a killed worker held would come back after the visibility timeout, twelve hours from now.
+        self.broker.delete("celery:unacked", "celery:unacked_index")
         address = urlsplit(os.environ["DATABASE_URL"])
         database = address._replace(path="/" + connection.settings_dict["NAME"]).geturl()
         command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--concurrency=4", "--loglevel=ERROR"]
-        command += ["--queues", ",".join(settings.QUEUES), "--hostname=test@%h", "--without-mingle", "--without-gossip"]
+        command += [
+            "--queues",
+            ",".join(configured.QUEUES),
+            "--hostname=test@%h",
+            "--without-mingle",
+            "--without-gossip",
+        ]
         environment = os.environ | {"DATABASE_URL": database, "DATABASE_POOL": "1"}
         self.process = subprocess.Popen(command, env=environment, start_new_session=True)
         wait_until(lambda: current_app.control.ping(timeout=0.2, limit=1), timeout=30)
@@ -73,12 +81,17 @@ class Worker:
             self.process.terminate()
             self.process.wait(30)
 
+    def control(self, command: str) -> list[dict[str, Any]]:
+        """The tasks the worker has in the given stage: "active", "reserved" ..."""
+        answer = getattr(current_app.control.inspect(timeout=5, limit=1), command)()
+        return [task for tasks in answer.values() for task in tasks]
+
     def is_idle(self) -> bool:
         return not any(services.queue_lengths().values()) and not self.broker.hlen("celery:unacked")
 
 
 @pytest.fixture(scope="session")
-def session_worker(django_db_setup: None, django_db_blocker: object) -> Iterator[Worker]:
+def session_worker(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Worker]:
     worker = Worker()
     yield worker
     worker.stop()
@@ -91,12 +104,11 @@ def worker(transactional_db: None, session_worker: Worker, gateway: Server, mail
     yield session_worker
     if session_worker.process and session_worker.process.poll() is None:
         wait_until(session_worker.is_idle)
-    session_worker.broker.flushdb()
 
 
 @pytest.fixture(scope="session")
 def gateway_server() -> Iterator[Server]:
-    address = urlsplit(settings.PAYMENT_GATEWAY_URL)
+    address = urlsplit(configured.PAYMENT_GATEWAY_URL)
     with Server((address.hostname or "", address.port or 0)) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield server
@@ -153,23 +165,27 @@ class Mailbox:
 def mail_server() -> Iterator[Mailbox]:
     mailbox = Mailbox()
     address = urlsplit(os.environ["EMAIL_URL"])
-    controller = Controller(mailbox, hostname=address.hostname, port=address.port)
+    controller = Controller(mailbox, hostname=address.hostname, port=address.port or 0)
     controller.start()
     yield mailbox
     controller.stop()
 
 
 @pytest.fixture
-def mails(mail_server: Mailbox, settings: object) -> Mailbox:
+def mails(mail_server: Mailbox, settings: Settings) -> Mailbox:
     """The real mail server instead of Django's list in memory."""
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     mail_server.reset()
     return mail_server
 
 
 @pytest.fixture(autouse=True)
-def empty_cache() -> None:
+def clean_start(settings: Settings) -> None:
     cache.clear()
+    # collectstatic has not run; its own test uses the real storage.
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.STORAGES = configured.STORAGES | {"staticfiles": plain}
 
 
 @pytest.fixture

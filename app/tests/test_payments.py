@@ -8,13 +8,13 @@ import pytest
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
-
 from gateway.server import Server
 from inventory.models import Product
 from payments import services
 from payments.gateway import Charge, Declined, OutcomeUnknown, charge
 from payments.models import Order, Receipt
 from payments.tasks import process_payment
+
 from tests.conftest import Worker, misbehave, wait_until
 
 State = Order.State

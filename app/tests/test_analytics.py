@@ -1,0 +1,136 @@
+"""Reports: progress, cancelling, going on after a lost worker."""
+
+import datetime
+import os
+import signal
+import uuid
+
+import pytest
+from analytics import services
+from analytics.models import Report
+from analytics.tasks import daily_report, generate_reports
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+from payments.models import Order
+from pytest_django import Settings
+
+from tests.conftest import Worker, wait_until
+
+State = Report.State
+
+
+@pytest.fixture(autouse=True)
+def no_pause(settings: Settings) -> None:
+    settings.REPORT_STEP_PAUSE = 0
+
+
+@pytest.fixture
+def report(user: User) -> Report:
+    today = timezone.now().date()
+    return Report.objects.create(owner=user, first_day=today - datetime.timedelta(days=4), days=5)
+
+
+def test_a_report_counts_the_paid_orders_of_each_day(report: Report, order: Order) -> None:
+    order.move(state=Order.State.PAID)
+    Order.objects.create(product=order.product, amount=99)  # pending: not revenue
+    assert services.run(report_id=report.pk) == State.DONE
+    report.refresh_from_db()
+    assert report.position == report.lines.count() == 5
+    assert [(line.orders, line.revenue) for line in report.lines.all()] == 4 * [(0, 0)] + [(1, 1300)]
+
+
+def test_a_report_goes_on_where_a_lost_worker_stopped(report: Report) -> None:
+    services.add_line(report=report)
+    report.refresh_from_db()
+    services.add_line(report=report)
+    assert services.run(report_id=report.pk) == State.DONE
+    assert report.lines.count() == 5
+
+
+def test_of_two_workers_the_slower_one_stops(report: Report) -> None:
+    stale = Report.objects.get()
+    assert services.add_line(report=report)
+    assert not services.add_line(report=stale)
+    assert report.lines.count() == 1
+
+
+def test_a_cancelled_report_stops_before_the_next_day(report: Report) -> None:
+    services.add_line(report=report)
+    services.request_cancel(report_id=report.pk)
+    assert services.run(report_id=report.pk) == State.CANCELLED
+    assert report.lines.count() == 1
+
+
+def test_a_finished_report_cannot_be_cancelled(report: Report) -> None:
+    services.run(report_id=report.pk)
+    services.request_cancel(report_id=report.pk)
+    report.refresh_from_db()
+    assert (report.state, report.cancel_requested) == (State.DONE, False)
+
+
+def test_an_error_fails_the_report_and_is_shown(
+    report: Report, user_site: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*, report: Report) -> bool:
+        raise ValueError("no such day")
+
+    monkeypatch.setattr("analytics.services.add_line", broken)
+    with pytest.raises(ValueError, match="no such day"):
+        generate_reports(report.pk)
+    page = user_site.get(report.get_absolute_url()).content.decode()
+    assert "ValueError: no such day" in page
+
+
+def test_the_daily_report_is_over_yesterday_and_exists_once(db: None) -> None:
+    assert daily_report() == daily_report()
+    report = Report.objects.get()
+    assert (report.first_day, report.days) == (timezone.now().date() - datetime.timedelta(days=1), 1)
+
+
+@pytest.mark.results
+def test_a_person_starts_a_report_and_watches_it_finish(user_site: Client, worker: Worker) -> None:
+    page = user_site.post("/reports/", {"days": 30, "reference": uuid.uuid4()})
+    wait_until(lambda: 'data-state="done"' in user_site.get(page["Location"]).content.decode())
+    assert "30 of 30" in user_site.get(page["Location"]).content.decode()
+
+
+@pytest.mark.results
+def test_a_person_cancels_a_running_report(user_site: Client, worker: Worker) -> None:
+    page = user_site.post("/reports/", {"days": 365, "reference": uuid.uuid4()})
+    wait_until(lambda: Report.objects.filter(state=State.RUNNING).exists())
+    user_site.post(page["Location"] + "cancel")
+    wait_until(lambda: 'data-state="cancelled"' in user_site.get(page["Location"]).content.decode())
+    assert Report.objects.get().lines.count() < 365
+
+
+def test_a_report_whose_process_is_killed_is_finished_by_another(report: Report, worker: Worker) -> None:
+    Report.objects.update(days=200)
+    generate_reports.delay(report.pk)
+    wait_until(lambda: Report.objects.get().position > 5)
+    active = worker.control("active")
+    os.kill(next(iter(active))["worker_pid"], signal.SIGKILL)
+    wait_until(lambda: Report.objects.get().state == State.DONE)
+    assert report.lines.count() == 200
+
+
+def test_people_go_before_the_nightly_report(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(generate_reports, "apply_async", lambda args, priority: sent.append(priority))
+    report.send()
+    Report.objects.create(first_day=report.first_day, days=1).send()
+    assert sent == [0, 6]
+
+
+def test_a_report_belongs_to_its_owner(report: Report, site: Client, admin: User) -> None:
+    other = User.objects.create_user("eve")
+    assert site.get(report.get_absolute_url()).status_code == 302
+    site.force_login(other)
+    assert site.get(report.get_absolute_url()).status_code == 403
+    assert site.post(f"{report.get_absolute_url()}cancel").status_code == 403
+    site.force_login(admin)
+    assert site.get(report.get_absolute_url()).status_code == 200
+
+
+def test_an_unknown_period_is_refused(user_site: Client) -> None:
+    assert user_site.post("/reports/", {"days": 31, "reference": uuid.uuid4()}).status_code == 422

@@ -1,0 +1,78 @@
+"""What the app leaves in Redis: only under its prefixes, and never a secret."""
+
+import uuid
+
+import pytest
+import redis
+from celery import current_app
+from core import services
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+from payments.models import Order
+from payments.tasks import process_payment
+
+from tests.conftest import Worker, wait_until
+
+PASSWORD = "cobol-and-soup"
+
+
+def everything(broker: redis.Redis) -> bytes:
+    """All keys and values of the database the messages are in."""
+    found = []
+    for key in broker.scan_iter("*"):
+        match broker.type(key):
+            case b"list":
+                found += [key, *broker.lrange(key, 0, -1)]
+            case b"hash":
+                found += [key, *(part for pair in broker.hgetall(key).items() for part in pair)]
+            case b"string":
+                found += [key, broker.get(key) or b""]
+            case _:
+                found.append(key)
+    return b"\n".join(found)
+
+
+def test_no_secret_travels_in_a_message(site: Client, worker: Worker, product: object) -> None:
+    worker.kill()
+    form = {"username": "grace", "email": "grace@example.org", "password1": PASSWORD, "password2": PASSWORD}
+    site.post("/register/", form)
+    site.post("/", {"product": product.pk, "quantity": 1, "reference": uuid.uuid4()})  # type: ignore[attr-defined]
+    site.post("/contact/", {"name": "Alan", "email": "alan@example.org", "reference": uuid.uuid4()})
+    content = everything(worker.broker)
+    for task in (b"send_welcome_email", b"process_payment", b"sync_lead"):
+        assert task in content
+    secrets = [PASSWORD, User.objects.get().password, settings.SECRET_KEY, "grace@example.org", "alan@example.org"]
+    secrets += [site.session.session_key or "no session", str(Order.objects.get().idempotency_key)]
+    assert [secret for secret in secrets if secret.encode() in content] == []
+    worker.start()
+
+
+@pytest.mark.results
+def test_every_key_is_under_the_prefix_its_user_may_write(order: Order, worker: Worker, site: Client) -> None:
+    assert process_payment.delay(order.pk).get(timeout=15) == Order.State.PAID
+    site.get("/readyz")
+    prefixes = {}
+    for number in range(3):
+        address = settings.CELERY_BROKER_URL.removesuffix("/1")
+        keys = redis.Redis.from_url(f"{address}/{number}").scan_iter("*")
+        prefixes[number] = {key.split(b":")[0] for key in keys}
+    assert prefixes[0] == {b"cache"}
+    assert prefixes[1] == {b"celery"}
+    assert prefixes[2] <= {b"celery"}
+
+
+def test_queue_lengths_count_every_priority(worker: Worker) -> None:
+    worker.kill()
+    for priority in (0, 6, 9):
+        current_app.send_task("celery.accumulate", queue="low-priority", priority=priority)
+    assert services.queue_lengths() == dict.fromkeys(settings.QUEUES, 0) | {"low-priority": 3}
+    worker.start()
+    wait_until(worker.is_idle)
+
+
+@pytest.mark.results
+def test_a_canary_passes_through_every_queue(worker: Worker) -> None:
+    for number, queue in enumerate(settings.QUEUES):
+        result = current_app.send_task("celery.accumulate", args=(number,), kwargs={"index": 0}, queue=queue)
+        assert result.get(timeout=10) == number

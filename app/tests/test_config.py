@@ -1,0 +1,153 @@
+"""Settings read from the environment, and what they make of Celery."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from celery import current_app
+from config import env
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+NEEDED = ["SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "CACHE_URL", "CELERY_BROKER_URL"]
+
+
+def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A management command in a process of its own."""
+    variables = {name: value for name, value in (os.environ | environment).items() if value}
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments], env=variables, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_missing_variable_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(name)
+    with pytest.raises(ImproperlyConfigured, match=name):
+        env.database(name, pool_size=0) if name == "DATABASE_URL" else env.text(name)
+
+
+def test_a_process_without_its_secret_key_does_not_start() -> None:
+    result = manage("check", SECRET_KEY="")
+    assert result.returncode != 0
+    assert "SECRET_KEY is missing" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("read", "value"),
+    [
+        (env.whole, "many"),
+        (env.flag, "yes"),
+        (env.email, "pop3://mail"),
+        (lambda name: env.database(name, pool_size=0), "mysql://user:password@host/name"),
+        (lambda name: env.database(name, pool_size=0), "postgresql://user:password@host"),
+    ],
+)
+def test_a_malformed_variable_is_named(read: object, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_NAME", value)
+    with pytest.raises(ImproperlyConfigured, match="SOME_NAME"):
+        read("SOME_NAME", 1) if read is env.whole else read("SOME_NAME")  # type: ignore[operator]
+
+
+def test_a_password_with_special_characters_survives_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_URL", "postgresql://app:p%40ss%2Fw%3Ard@db.example:5433/stock")
+    found = env.database("SOME_URL", pool_size=4)
+    assert (found["PASSWORD"], found["HOST"], found["PORT"]) == ("p@ss/w:rd", "db.example", "5433")
+    assert found["OPTIONS"]["pool"]["max_size"] == 4
+
+
+def test_mail_settings_come_from_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_URL", "smtp+tls://app:s%40crt@mail.example:587")
+    found = env.email("SOME_URL")
+    assert (found["EMAIL_HOST"], found["EMAIL_HOST_PASSWORD"], found["EMAIL_USE_TLS"]) == (
+        "mail.example",
+        "s@crt",
+        True,
+    )
+
+
+def test_the_deployment_checks_have_no_complaint() -> None:
+    result = manage("check", "--deploy", "--fail-level", "WARNING", LOG_LEVEL="INFO")
+    assert result.returncode == 0, result.stderr
+
+
+def test_static_files_are_collected_with_hashes_and_without_a_database(tmp_path: object) -> None:
+    program = (
+        "import django; from django.conf import settings; django.setup(); "
+        f"settings.STATIC_ROOT = {str(tmp_path)!r}; "
+        "from django.core.management import call_command; call_command('collectstatic', interactive=False, verbosity=0); "
+        "from django.templatetags.static import static; print(static('site.css'))"
+    )
+    variables = os.environ | {
+        "DATABASE_URL": "postgresql://nobody:x@127.0.0.1:1/none",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+    result = subprocess.run([sys.executable, "-c", program], env=variables, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"/static/site\.[0-9a-f]{12}\.css\n", result.stdout)
+
+
+def test_the_migrations_match_the_models(db: None) -> None:
+    from django.core.management import call_command
+
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+ROUTES = {
+    "payments.tasks.process_payment": "critical",
+    "accounts.tasks.send_welcome_email": "notifications",
+    "crm.tasks.sync_lead": "default",
+    "inventory.tasks.sync_inventory": "default",
+    "analytics.tasks.generate_reports": "low-priority",
+    "analytics.tasks.daily_report": "low-priority",
+    "media.tasks.make_thumbnail": "images",
+    "newsletters.tasks.send_chunk": "emails",
+    "core.tasks.resend_stuck_work": "default",
+    "some.library.task": "default",
+}
+
+
+def test_each_task_goes_to_its_queue() -> None:
+    assert set(ROUTES) - set(current_app.tasks) == {"some.library.task"}
+    routed = {task: current_app.amqp.router.route({}, task)["queue"].name for task in ROUTES}
+    assert routed == ROUTES
+
+
+def test_every_route_leads_to_a_known_queue() -> None:
+    routed = {route["queue"] for route in settings.CELERY_TASK_ROUTES.values()}
+    assert routed | {"default"} == set(settings.QUEUES)
+
+
+CELERY = {
+    "accept_content": ["json"],
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "enable_utc": True,
+    "timezone": "UTC",
+    "result_expires": 86400,
+    "result_extended": True,
+    "task_time_limit": 1800,
+    "task_soft_time_limit": 1500,
+    "worker_prefetch_multiplier": 1,
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "broker_pool_limit": 10,
+    "broker_connection_timeout": 10,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "worker_send_task_events": True,
+    "beat_scheduler": "django_celery_beat.schedulers:DatabaseScheduler",
+    "task_always_eager": False,
+}
+
+
+def test_celery_is_configured_for_work_that_must_not_be_lost() -> None:
+    assert {name: current_app.conf[name] for name in CELERY} == CELERY
+
+
+def test_the_broker_gives_up_on_dead_connections_and_not_on_long_tasks() -> None:
+    options = current_app.conf.broker_transport_options
+    assert options["visibility_timeout"] == 43200
+    assert (options["socket_timeout"], options["socket_connect_timeout"], options["socket_keepalive"]) == (5, 5, True)
+    assert options["health_check_interval"] > 0

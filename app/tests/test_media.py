@@ -1,0 +1,144 @@
+"""Pictures by chord and documents by chain, on both result backends."""
+
+import io
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from gateway.server import Server
+from media import services
+from media.models import SIZES, Document, Image
+from PIL import Image as Pillow
+from pytest_django import Settings
+
+from tests.conftest import Worker, misbehave, wait_until
+
+
+def picture(width: int = 1200, height: int = 600, kind: str = "JPEG") -> bytes:
+    content = io.BytesIO()
+    Pillow.effect_noise((width, height), 40).convert("RGB").save(content, kind)
+    return content.getvalue()
+
+
+def upload(site: Client, content: bytes, name: str = "pot.jpg") -> Any:
+    file = SimpleUploadedFile(name, content, content_type="image/jpeg")
+    return site.post("/images/", {"title": "My pot", "file": file, "reference": uuid.uuid4()})
+
+
+@pytest.fixture
+def image(user: User) -> Image:
+    return Image.objects.create(owner=user, title="pot", file=ContentFile(picture(), name="pot.jpg"))
+
+
+@pytest.mark.results
+def test_an_uploaded_picture_ends_ready_in_every_size(user_site: Client, worker: Worker) -> None:
+    response = upload(user_site, picture())
+    page = response["Location"]
+    wait_until(lambda: 'data-state="ready"' in user_site.get(page).content.decode())
+    image = Image.objects.get()
+    assert {(t.size, t.width, t.height) for t in image.thumbnails.all()} == {
+        ("small", 160, 80),
+        ("medium", 480, 240),
+        ("large", 960, 480),
+    }
+    for thumbnail in image.thumbnails.all():
+        with Pillow.open(thumbnail.file.path) as found:
+            assert found.format == "WEBP"
+
+
+@pytest.mark.results
+def test_a_picture_that_breaks_off_fails_visibly(user_site: Client, worker: Worker) -> None:
+    whole = picture()
+    response = upload(user_site, whole[: len(whole) // 2])
+    page = response["Location"]
+    wait_until(lambda: 'data-state="failed"' in user_site.get(page).content.decode())
+    assert "truncated" in Image.objects.get().error
+
+
+def test_a_thumbnail_made_twice_is_one(image: Image) -> None:
+    for _ in range(2):
+        services.make_thumbnail(image_id=image.pk, size="small")
+    assert image.thumbnails.count() == 1
+    folder = Path(image.thumbnails.get().file.path).parent
+    assert len(list(folder.glob(f"{image.reference}*"))) == 1
+
+
+def test_a_picture_is_ready_only_with_every_size(image: Image) -> None:
+    for size in SIZES:
+        assert services.finish_image(image_id=image.pk) == Image.State.PENDING
+        services.make_thumbnail(image_id=image.pk, size=size)
+    assert services.finish_image(image_id=image.pk) == Image.State.READY
+
+
+def test_a_late_failure_does_not_spoil_a_ready_picture(image: Image) -> None:
+    image.move(state=Image.State.READY)
+    services.fail(work=image, reason="late")
+    assert (image.state, image.error) == (Image.State.READY, "")
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "complaint"),
+    [
+        (b"not a picture", 422, "valid image"),
+        (b"", 422, "empty"),
+        (b"x" * (5 * 1024 * 1024 + 1), 413, "larger than 5 MB"),
+    ],
+    ids=["no picture", "empty", "too large"],
+)
+def test_a_bad_upload_is_explained(user_site: Client, content: bytes, status: int, complaint: str) -> None:
+    response = upload(user_site, content)
+    assert response.status_code == status
+    assert complaint in response.content.decode()
+    assert not Image.objects.exists()
+
+
+def test_a_picture_with_too_many_pixels_is_refused(user_site: Client, settings: Settings) -> None:
+    settings.UPLOAD_MAX_PIXELS = 100
+    assert upload(user_site, picture(20, 20)).status_code == 413
+
+
+def test_the_places_in_a_photo_are_not_published(image: Image, user: User) -> None:
+    content, notes = io.BytesIO(), Pillow.Exif()
+    notes[0x010E] = "at home"
+    Pillow.new("RGB", (300, 200)).save(content, "JPEG", exif=notes)
+    image.file.save("x", ContentFile(content.getvalue()))
+    services.make_thumbnail(image_id=image.pk, size="small")
+    with Pillow.open(image.thumbnails.get().file.path) as thumbnail:
+        assert not thumbnail.getexif()
+
+
+def test_uploaded_files_are_readable_for_the_proxys_group_only(image: Image) -> None:
+    assert Path(image.file.path).stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.results
+def test_a_document_passes_through_the_chain(user_site: Client, worker: Worker, gateway: Server) -> None:
+    misbehave(gateway, "documents", "fail", times=2)
+    user_site.post("/documents/", {"name": "menu.txt", "reference": uuid.uuid4()})
+    wait_until(lambda: Document.objects.get().state == Document.State.READY)
+    assert Document.objects.get().words == 220
+    assert "220 words: Soup of the day" in user_site.get("/documents/").content.decode()
+
+
+@pytest.mark.results
+def test_an_error_in_the_middle_of_the_chain_is_shown(user_site: Client, worker: Worker) -> None:
+    user_site.post("/documents/", {"name": "broken.bin", "reference": uuid.uuid4()})
+    wait_until(lambda: Document.objects.get().state == Document.State.FAILED)
+    assert "The document is empty" in user_site.get("/documents/").content.decode()
+
+
+def test_a_document_the_supplier_does_not_have_is_an_error(user: User, gateway: Server) -> None:
+    document = Document.objects.create(owner=user, name="missing")
+    with pytest.raises(services.Unusable, match="no missing"):
+        services.download(document_id=document.pk)
+
+
+def test_the_form_fetches_known_documents_only(user_site: Client) -> None:
+    form = {"name": "http://169.254.169.254/", "reference": uuid.uuid4()}
+    assert user_site.post("/documents/", form).status_code == 422
+    assert not Document.objects.exists()

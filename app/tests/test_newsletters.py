@@ -1,0 +1,95 @@
+"""A newsletter to many addresses, in chunks."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from newsletters import services, tasks
+from newsletters.models import Chunk, Newsletter, Subscriber
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from tests.conftest import Mailbox, Worker, wait_until
+
+
+@pytest.fixture
+def newsletter(db: None) -> Newsletter:
+    return Newsletter.objects.create(subject="Winter soups", body="Come in, it is warm.")
+
+
+def subscribe(count: int, domain: str = "example.org") -> None:
+    Subscriber.objects.bulk_create(Subscriber(email=f"reader{number}@{domain}") for number in range(count))
+
+
+def test_ten_thousand_addresses_are_cut_into_chunks_without_gap_or_overlap(newsletter: Newsletter) -> None:
+    subscribe(10_000)
+    assert services.start(newsletter_id=newsletter.pk) == 40
+    covered: list[int] = []
+    for chunk in newsletter.chunks.all():
+        ids = Subscriber.objects.filter(pk__gte=chunk.first, pk__lte=chunk.last).values_list("pk", flat=True)
+        assert len(ids) <= services.CHUNK
+        covered += ids
+    assert sorted(covered) == sorted(Subscriber.objects.values_list("pk", flat=True))
+
+
+def test_a_newsletter_is_started_once(
+    newsletter: Newsletter, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    subscribe(3)
+    with django_capture_on_commit_callbacks() as callbacks:
+        assert [services.start(newsletter_id=newsletter.pk) for _ in range(2)] == [1, 0]
+    assert len(callbacks) == 1
+
+
+@pytest.mark.results
+def test_the_admin_sends_it_and_every_address_gets_one_mail(
+    newsletter: Newsletter, admin: User, site: Client, worker: Worker, mails: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "CHUNK", 20)
+    subscribe(100)
+    subscribe(2, "refused.example")
+    site.force_login(admin)
+    action = {"action": "start", "_selected_action": [newsletter.pk]}
+    page = site.post("/admin/newsletters/newsletter/", action, follow=True).content.decode()
+    assert "6 chunks queued" in page
+    wait_until(lambda: services.progress(newsletter_id=newsletter.pk) == (100, 2, 0, 0))
+    assert sorted(mails.addresses) == sorted(f"reader{number}@example.org" for number in range(100))
+
+
+@pytest.fixture
+def chunk(newsletter: Newsletter) -> Chunk:
+    subscribe(5)
+    first = Subscriber.objects.order_by("pk")[0].pk
+    return Chunk.objects.create(newsletter=newsletter, first=first, last=first + 4)
+
+
+def test_a_chunk_goes_on_after_the_last_address_served(chunk: Chunk, mails: Mailbox) -> None:
+    Chunk.objects.update(position=chunk.first + 2)
+    assert services.send_chunk(chunk_id=chunk.pk) == Chunk.State.SENT
+    assert mails.addresses == ["reader3@example.org", "reader4@example.org"]
+    assert services.send_chunk(chunk_id=chunk.pk) == Chunk.State.SENT
+    assert len(mails.envelopes) == 2
+
+
+def test_of_two_workers_with_one_chunk_the_slower_one_stops(
+    chunk: Chunk, mails: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(**kwargs: object) -> bool:
+        Chunk.objects.update(position=chunk.last)
+        return True
+
+    monkeypatch.setattr(services, "deliver", overtaken)
+    assert services.send_chunk(chunk_id=chunk.pk) == "elsewhere"
+
+
+def test_the_task_goes_on_after_an_outage_without_repeating(chunk: Chunk, worker: Worker, mails: Mailbox) -> None:
+    mails.failures = 2
+    assert tasks.send_chunk.delay(chunk.pk).get(timeout=15) == Chunk.State.SENT
+    assert sorted(mails.addresses) == [f"reader{number}@example.org" for number in range(5)]
+
+
+def test_an_outage_longer_than_the_retries_is_shown(chunk: Chunk, worker: Worker, mails: Mailbox) -> None:
+    mails.failures = 99
+    with pytest.raises(OSError, match="out of order"):
+        tasks.send_chunk.delay(chunk.pk).get(timeout=15)
+    chunk.refresh_from_db()
+    assert chunk.state == Chunk.State.FAILED
+    assert "out of order" in chunk.error

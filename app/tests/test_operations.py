@@ -1,0 +1,81 @@
+"""What an operator runs: schedules, the administrator, the admin pages."""
+
+import io
+
+import pytest
+from celery import current_app
+from django.contrib.admin import site as registry
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django_celery_beat.models import PeriodicTask
+from django_celery_beat.schedulers import DatabaseScheduler
+
+PASSWORD = "correct horse battery"
+
+
+def test_the_schedules_are_created_once_and_name_real_tasks(db: None) -> None:
+    out = [io.StringIO(), io.StringIO()]
+    for output in out:
+        call_command("ensure_schedules", stdout=output)
+    assert (
+        out[0].getvalue().count("created") == PeriodicTask.objects.exclude(name="celery.backend_cleanup").count() == 5
+    )
+    assert out[1].getvalue() == ""
+    assert {task.task for task in PeriodicTask.objects.all()} <= set(current_app.tasks)
+
+
+@pytest.mark.parametrize(
+    ("task", "hour", "minute"),
+    [("accounts.tasks.cleanup_sessions", "3", "30"), ("analytics.tasks.daily_report", "6", "0")],
+)
+def test_daily_work_has_its_hour(db: None, task: str, hour: str, minute: str) -> None:
+    call_command("ensure_schedules", stdout=io.StringIO())
+    crontab = PeriodicTask.objects.get(task=task).crontab
+    assert (crontab.hour, crontab.minute, str(crontab.timezone)) == (hour, minute, "UTC")
+
+
+def test_a_schedule_the_admin_changed_stays(db: None) -> None:
+    call_command("ensure_schedules", stdout=io.StringIO())
+    PeriodicTask.objects.filter(name="Daily report").update(enabled=False)
+    call_command("ensure_schedules", stdout=io.StringIO())
+    assert not PeriodicTask.objects.get(name="Daily report").enabled
+
+
+@pytest.mark.django_db(transaction=True)  # the scheduler opens a connection of its own
+def test_beat_reads_the_schedules() -> None:
+    call_command("ensure_schedules", stdout=io.StringIO())
+    schedule = DatabaseScheduler(app=current_app, lazy=True).schedule
+    assert "Send stuck work again" in schedule
+
+
+def ensure_admin(monkeypatch: pytest.MonkeyPatch, password: str) -> str:
+    monkeypatch.setattr("sys.stdin", io.StringIO(password + "\n"))
+    output = io.StringIO()
+    call_command("ensure_admin", "root", stdout=output)
+    return output.getvalue().strip()
+
+
+def test_the_administrator_is_created_once(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [ensure_admin(monkeypatch, PASSWORD) for _ in range(2)] == ["created", "unchanged"]
+    assert ensure_admin(monkeypatch, "another one") == "changed"
+    assert User.objects.get().check_password("another one")
+
+
+def test_the_administrators_password_may_come_from_the_environment(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADMIN_PASSWORD", PASSWORD)
+    assert ensure_admin(monkeypatch, "") == "created"
+    assert User.objects.get().check_password(PASSWORD)
+
+
+def test_an_administrator_without_a_password_is_refused(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CommandError, match="password"):
+        ensure_admin(monkeypatch, "")
+    assert not User.objects.exists()
+
+
+def test_the_admin_shows_each_kind_of_row(site: Client, admin: User) -> None:
+    site.force_login(admin)
+    pages = [f"/admin/{model._meta.app_label}/{model._meta.model_name}/" for model in registry._registry]
+    assert len(pages) > 15
+    assert {site.get(page).status_code for page in pages} == {200}

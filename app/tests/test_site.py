@@ -1,0 +1,252 @@
+"""The pages: health, figures, tasks, orders, errors."""
+
+import re
+import uuid
+from datetime import timedelta
+
+import pytest
+from core import recorder, services
+from core.models import TaskRun
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import Client
+from django.utils import timezone
+from gateway.server import Server
+from inventory.models import Product
+from payments.models import Order
+from payments.tasks import process_payment
+from pytest_django import Settings
+
+from tests.conftest import Worker, misbehave, wait_until
+
+
+def order_form(ordered: Product, **changes: object) -> dict[str, object]:
+    return {"product": ordered.pk, "quantity": 2, "reference": uuid.uuid4()} | changes
+
+
+def broken() -> None:
+    raise ConnectionError("redis://celery:password@host refused")
+
+
+# Health
+
+
+def test_the_process_answers_without_any_service(site: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("database", "cache", "broker"):
+        monkeypatch.setattr(services, f"check_{name}", broken)
+    assert site.get("/healthz").content == b"ok\n"
+
+
+def test_ready_when_every_service_answers(site: Client, db: None) -> None:
+    response = site.get("/readyz")
+    assert (response.status_code, response.json()) == (200, {"database": "ok", "cache": "ok", "broker": "ok"})
+
+
+@pytest.mark.parametrize("name", ["database", "cache", "broker"])
+def test_not_ready_names_the_service_and_no_address(
+    site: Client, db: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(services, f"check_{name}", broken)
+    response = site.get("/readyz")
+    assert response.status_code == 503
+    assert response.json() == {"database": "ok", "cache": "ok", "broker": "ok", name: "ConnectionError"}
+
+
+def test_a_cache_that_forgets_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "get", lambda key: None)
+    assert services.readiness()["cache"] == "RuntimeError"
+
+
+# Figures for Prometheus
+
+
+def test_requests_are_counted_by_view_and_status(site: Client, db: None) -> None:
+    def count() -> float:
+        line = r'^http_requests_total{method="GET",status="404",view="order"} (\S+)$'
+        found = re.search(line, site.get("/metrics").content.decode(), re.MULTILINE)
+        return float(found[1]) if found else 0
+
+    before = count()
+    site.get(f"/orders/{uuid.uuid4()}/")
+    assert count() == before + 1
+    assert 'http_request_duration_seconds_count{method="GET",view="order"}' in site.get("/metrics").content.decode()
+
+
+@pytest.mark.results
+def test_task_runs_are_counted_by_name_and_state(order: Order, worker: Worker, site: Client, gateway: Server) -> None:
+    misbehave(gateway, "charges", "fail", times=2)
+    process_payment.delay(order.pk).get(timeout=15)
+    wait_until(worker.is_idle)
+    page = site.get("/metrics").content.decode()
+    name = 'name="payments.tasks.process_payment"'
+    assert f'celery_task_runs_total{{{name},state="RETRY"}} 2.0' in page
+    assert f'celery_task_runs_total{{{name},state="SUCCESS"}} 1.0' in page
+    assert f'celery_task_seconds_total{{{name},state="SUCCESS"}}' in page
+
+
+def test_queue_lengths_and_the_broker_are_reported(site: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = site.get("/metrics").content.decode()
+    assert 'celery_queue_length{queue="critical"} 0.0' in page
+    assert "celery_broker_up 1.0" in page
+    monkeypatch.setattr(services, "queue_lengths", broken)
+    assert "celery_broker_up 0.0" in site.get("/metrics").content.decode()
+
+
+# The tasks page
+
+
+@pytest.mark.results
+def test_the_last_run_of_a_task_is_shown_with_its_retries(order: Order, worker: Worker, gateway: Server) -> None:
+    misbehave(gateway, "charges", "fail", times=1)
+    result = process_payment.delay(order.pk)
+    result.get(timeout=15)
+    run = wait_until(lambda: TaskRun.objects.filter(state="SUCCESS").first())
+    assert run
+    assert (run.task_id, run.queue, run.retries) == (result.id, "critical", 1)
+    assert run.worker.startswith("test@")
+    assert 0 < run.seconds < 5
+
+
+def test_a_tasks_page_lists_runs_and_queues(site: Client, db: None) -> None:
+    values = {"task_id": "1", "queue": "default", "state": "FAILURE", "seconds": 1.234, "finished_at": timezone.now()}
+    TaskRun.objects.create(name="crm.tasks.sync_lead", retries=4, **values)
+    page = site.get("/tasks/").content.decode()
+    assert "crm.tasks.sync_lead" in page
+    assert "1.23" in page
+    assert '<strong data-queue="low-priority">0</strong>' in page
+
+
+def test_htmx_gets_the_changing_part_alone(site: Client, db: None) -> None:
+    part = site.get("/tasks/", headers={"hx-request": "true"}).content.decode()
+    assert part.startswith('<div id="tasks"')
+    assert "<html" not in part
+
+
+def test_the_tasks_page_says_when_the_broker_is_away(site: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "queue_lengths", broken)
+    assert "The broker does not answer" in site.get("/tasks/").content.decode()
+
+
+def test_old_runs_are_forgotten(db: None) -> None:
+    for days in (6, 8):
+        ended = timezone.now() - timedelta(days=days)
+        TaskRun.objects.create(task_id=str(days), name="x", state="SUCCESS", seconds=0, finished_at=ended)
+    assert services.forget_old_runs() == 1
+    assert TaskRun.objects.get().task_id == "6"
+
+
+def test_totals_name_only_what_ran(db: None) -> None:
+    recorder.add("task-count:crm.tasks.sync_lead:SUCCESS", 3)
+    recorder.add("task-milliseconds:crm.tasks.sync_lead:SUCCESS", 1500)
+    assert recorder.totals() == [("crm.tasks.sync_lead", "SUCCESS", 3, 1.5)]
+
+
+def test_backoff_doubles_with_jitter_up_to_its_limit(settings: Settings) -> None:
+    settings.RETRY_BACKOFF_MAX = 600
+    for retries, ceiling in ((0, 2), (1, 4), (4, 32), (20, 600)):
+        waits = {services.backoff(retries=retries) for _ in range(50)}
+        assert all(ceiling / 2 <= wait <= ceiling for wait in waits)
+        assert len(waits) > 1
+
+
+# Orders
+
+
+@pytest.mark.results
+def test_an_order_placed_on_the_site_ends_paid(site: Client, product: Product, worker: Worker) -> None:
+    page = site.post("/", order_form(product))["Location"]
+    wait_until(lambda: site.get(f"{page}state.json").json()["state"] == "paid")
+    shown = site.get(page).content.decode()
+    assert 'data-state="paid"' in shown
+    assert "ch_" in shown
+    assert "hx-trigger" not in shown  # it is over: nothing to poll for
+
+
+def test_an_unfinished_order_asks_again(site: Client, order: Order) -> None:
+    part = site.get(order.get_absolute_url(), headers={"hx-request": "true"}).content.decode()
+    assert 'hx-trigger="every 1s"' in part
+    assert "Cancel the order" in part
+
+
+def test_a_form_sent_twice_is_one_order(site: Client, product: Product) -> None:
+    form = order_form(product)
+    assert site.post("/", form)["Location"] == site.post("/", form)["Location"]
+    assert Order.objects.count() == 1
+
+
+@pytest.mark.parametrize("change", [{"quantity": 0}, {"quantity": 100}, {"product": 0}, {"reference": "x"}])
+def test_a_bad_order_is_explained(site: Client, product: Product, change: dict[str, object]) -> None:
+    response = site.post("/", order_form(product, **change))
+    assert response.status_code == 422
+    assert "errorlist" in response.content.decode()
+    assert not Order.objects.exists()
+
+
+def test_a_customer_sees_the_orders_of_no_one_else(user_site: Client, order: Order, user: User) -> None:
+    user_site.post("/", order_form(order.product, quantity=7))
+    page = user_site.get("/").content.decode()
+    assert "7 x Test soup" in page
+    assert "2 x Test soup" not in page
+
+
+def test_a_pending_order_can_be_cancelled_and_a_paid_one_not(site: Client, order: Order) -> None:
+    site.post(f"{order.get_absolute_url()}cancel")
+    assert 'data-state="cancelled"' in site.get(order.get_absolute_url()).content.decode()
+    Order.objects.update(state=Order.State.PAID)
+    response = site.post(f"{order.get_absolute_url()}cancel", follow=True)
+    assert "cannot be cancelled" in response.content.decode()
+
+
+# Bad requests
+
+
+def test_an_unknown_order_is_not_found(site: Client, db: None) -> None:
+    response = site.get(f"/orders/{uuid.uuid4()}/")
+    assert response.status_code == 404
+    assert "There is nothing at this address" in response.content.decode()
+
+
+def test_a_forged_form_is_refused_and_does_nothing(product: Product) -> None:
+    response = Client(enforce_csrf_checks=True).post("/", order_form(product))
+    assert response.status_code == 403
+    assert "not sent from this site" in response.content.decode()
+    assert not Order.objects.exists()
+
+
+def test_a_body_larger_than_forms_are_is_refused(site: Client, product: Product) -> None:
+    response = site.post("/", order_form(product, extra="x" * 1_100_000))
+    assert response.status_code == 413
+    assert "larger than this page accepts" in response.content.decode()
+
+
+def test_a_foreign_host_is_refused(site: Client, db: None) -> None:
+    response = site.get("/", headers={"host": "evil.example"})
+    assert response.status_code == 400
+    assert "malformed" in response.content.decode()
+
+
+def test_an_error_of_ours_has_a_page_without_details(site: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("payments.views.OrderForm", broken)
+    response = site.get("/")
+    assert response.status_code == 500
+    assert "not your fault" in response.content.decode()
+    assert "password" not in response.content.decode()
+
+
+def test_a_wrong_method_is_refused(site: Client, order: Order) -> None:
+    assert site.get(f"{order.get_absolute_url()}cancel").status_code == 405
+
+
+@pytest.mark.parametrize("page", ["/images/", "/documents/", "/reports/"])
+def test_pages_with_personal_work_need_a_user(site: Client, db: None, page: str) -> None:
+    assert site.get(page)["Location"] == f"/login/?next={page}"
+
+
+@pytest.mark.parametrize("page", ["/", "/login/", "/register/", "/contact/", "/tasks/"])
+def test_public_pages_need_nobody_and_no_script_in_the_page(site: Client, db: None, page: str) -> None:
+    response = site.get(page)
+    assert response.status_code == 200
+    content = response.content.decode()
+    assert re.findall(r"<script(?![^>]*\bsrc=)", content) == []
+    assert " style=" not in content
+    assert "http://" not in content.replace("http://www.w3.org", "")
