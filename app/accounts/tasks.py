@@ -1,18 +1,16 @@
-from celery import shared_task
-from django.conf import settings
+from celery import Task, shared_task
+from core.services import backoff
 
 from accounts import services
 
 
-@shared_task(
-    autoretry_for=(OSError,),
-    retry_backoff=True,
-    retry_backoff_max=settings.RETRY_BACKOFF_MAX,
-    retry_jitter=True,
-    max_retries=5,
-)
-def send_welcome_email(user_id: int) -> str:
-    return services.send_welcome(user_id=user_id)
+@shared_task(bind=True, max_retries=5)
+def send_welcome_email(self: "Task[..., str]", user_id: int) -> str:
+    """Waits for a mail server that is away; after the last retry the sweep tries again later."""
+    try:
+        return services.send_welcome(user_id=user_id)
+    except OSError as error:
+        raise self.retry(exc=error, countdown=backoff(retries=self.request.retries)) from error
 
 
 @shared_task

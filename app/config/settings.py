@@ -187,7 +187,7 @@ CELERY_TASK_ROUTES = {
 QUEUES = ["critical", "default", "notifications", "low-priority", "images", "emails"]
 
 # --- How long work may stand still ----------------------------------------------------------------------------------
-RETRY_BACKOFF_BASE = 2  # seconds before the first retry; doubles with each
+RETRY_BACKOFF_BASE = env.whole("RETRY_BACKOFF_BASE_MS", 2000) / 1000  # seconds before the first retry; doubles
 RETRY_BACKOFF_MAX = env.whole("RETRY_BACKOFF_MAX", 600)  # seconds
 WORK_DEADLINE = env.whole("WORK_DEADLINE", 900)  # seconds a row may not move before the sweep sends its task again
 # Seconds between the steps of a report, to spare the database.

@@ -80,9 +80,9 @@ def work_models() -> Iterator[type[Work]]:
 
 
 class TaskRun(models.Model):
-    """The last run of a task: written by the workers, shown on the tasks page."""
+    """One attempt of a task: written by the workers, shown on the tasks page."""
 
-    task_id = models.CharField(max_length=64, unique=True)
+    task_id = models.CharField(max_length=64)
     name = models.CharField(max_length=200)
     queue = models.CharField(max_length=100, blank=True)
     state = models.CharField(max_length=20)
@@ -93,6 +93,8 @@ class TaskRun(models.Model):
 
     class Meta:
         ordering = ("-finished_at",)
+        # Attempts of one task may end in another order than they began.
+        constraints = (models.UniqueConstraint(fields=("task_id", "retries"), name="one_run_an_attempt"),)
 
     def __str__(self) -> str:
         return f"{self.name} {self.state}"

@@ -38,8 +38,9 @@ def record_run(task_id: str, task: "Task[..., Any]", state: str | None = None, *
         worker=task.request.hostname or "",
         finished_at=timezone.now(),
     )
-    fields = ["state", "retries", "seconds", "worker", "finished_at"]
-    TaskRun.objects.bulk_create([run], update_conflicts=True, unique_fields=["task_id"], update_fields=fields)
+    # A message delivered twice is the same attempt.
+    unique, fields = ["task_id", "retries"], ["state", "seconds", "worker", "finished_at"]
+    TaskRun.objects.bulk_create([run], update_conflicts=True, unique_fields=unique, update_fields=fields)
     add(f"task-count:{task.name}:{state}", 1)
     add(f"task-milliseconds:{task.name}:{state}", round(seconds * 1000))
 

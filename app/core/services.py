@@ -22,7 +22,9 @@ def backoff(*, retries: int) -> float:
 
     retries: how many retries there were already.
     """
-    ceiling = min(settings.RETRY_BACKOFF_MAX, settings.RETRY_BACKOFF_BASE * 2**retries)
+    # Never near zero: Celery stores RETRY after it has sent the next attempt, which might already have stored SUCCESS.
+    base = settings.RETRY_BACKOFF_BASE
+    ceiling = min(max(settings.RETRY_BACKOFF_MAX, base), base * 2**retries)
     return random.uniform(ceiling / 2, ceiling)  # noqa: S311  jitter, no secret
 
 

@@ -9,7 +9,7 @@ from inventory import services
     autoretry_for=(requests.RequestException,),
     retry_backoff=True,
     retry_backoff_max=settings.RETRY_BACKOFF_MAX,
-    retry_jitter=True,
+    retry_jitter=False,  # with jitter the pause may be zero, see core.services.backoff
     max_retries=5,
 )
 def sync_inventory() -> int:

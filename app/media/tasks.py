@@ -40,6 +40,7 @@ def start_document(*, document_id: int) -> None:
     autoretry_for=(requests.RequestException,),
     retry_backoff=True,
     retry_backoff_max=settings.RETRY_BACKOFF_MAX,
+    retry_jitter=False,
     max_retries=3,
 )
 def download_document(document_id: int) -> str:

@@ -103,6 +103,7 @@ def test_the_last_run_of_a_task_is_shown_with_its_retries(order: Order, worker: 
     run = wait_until(lambda: TaskRun.objects.filter(state="SUCCESS").first())
     assert run
     assert (run.task_id, run.queue, run.retries) == (result.id, "critical", 1)
+    wait_until(lambda: TaskRun.objects.filter(task_id=result.id, state="RETRY", retries=0).exists())
     assert run.worker.startswith("test@")
     assert 0 < run.seconds < 5
 
@@ -142,7 +143,7 @@ def test_totals_name_only_what_ran(db: None) -> None:
 
 
 def test_backoff_doubles_with_jitter_up_to_its_limit(settings: Settings) -> None:
-    settings.RETRY_BACKOFF_MAX = 600
+    settings.RETRY_BACKOFF_BASE, settings.RETRY_BACKOFF_MAX = 2, 600
     for retries, ceiling in ((0, 2), (1, 4), (4, 32), (20, 600)):
         waits = {services.backoff(retries=retries) for _ in range(50)}
         assert all(ceiling / 2 <= wait <= ceiling for wait in waits)
