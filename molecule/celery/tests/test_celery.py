@@ -90,12 +90,8 @@ def test_the_canary_names_what_is_wrong(host: Any, host_name: str, converge_agai
     )
     try:
         full = converge_again(limit=host_name, playbook="canary.yml")
-        short = converge_again(
-            "-e",
-            json.dumps({"celery_workers": [{"name": "letters", "queues": ["letters", "cards"]}]}),
-            limit=host_name,
-            playbook="canary.yml",
-        )
+        fewer = {"celery_workers": [{"name": "letters", "queues": ["letters", "cards"]}], "celery_verify_timeout": 5}
+        short = converge_again("-e", json.dumps(fewer), limit=host_name, playbook="canary.yml")
     finally:
         host.check_output("systemctl stop press-second-beat.service")
         host.check_output("systemctl start press-worker-pages.service")
@@ -103,9 +99,7 @@ def test_the_canary_names_what_is_wrong(host: Any, host_name: str, converge_agai
     assert "press-worker-pages.service) is inactive, so nothing here consumes pages" in full.stdout
     assert "2 Beats run" in full.stdout
     assert short.returncode != 0
-    assert "No worker consumes the queue pages (task_routes sends press.page there" in short.stdout.replace(
-        "the task press.page goes there", "task_routes sends press.page there"
-    )
+    assert "No worker consumes the queue pages (the task press.page goes there)" in short.stdout
     assert "celery_workers (group_vars/all/celery.yml)" in short.stdout
     assert PASSWORD not in full.stdout + short.stdout
 
