@@ -1,0 +1,156 @@
+"""What a person sees, in a real browser through nginx."""
+
+import os
+import re
+import struct
+import zlib
+
+from playwright.sync_api import Browser, Page, expect
+
+
+def photo(width: int = 1000, height: int = 700) -> dict[str, object]:
+    """A PNG file with a gradient, for the upload form."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(
+        b"\0" + b"".join(bytes((x * 255 // width, y * 255 // height, 90)) for x in range(width)) for y in range(height)
+    )
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return {"name": "pot.png", "mimeType": "image/png", "buffer": content}
+
+
+def place_order(page: Page, product: str) -> None:
+    page.goto("/")
+    value = page.locator("option", has_text=product).get_attribute("value")
+    page.get_by_label("Product").select_option(value)
+    page.get_by_role("button", name="Place the order").click()
+
+
+def test_a_registered_person_orders_and_watches_it_paid(member: Page) -> None:
+    place_order(member, "Lentil dal")
+    expect(member.locator("[data-state=paid]")).to_be_visible()
+    expect(member.get_by_text(re.compile("^ch_"))).to_be_visible()
+    member.goto("/")
+    expect(member.get_by_role("link", name="1 x Lentil dal")).to_be_visible()
+
+
+def test_a_declined_order_says_why(page: Page) -> None:
+    place_order(page, "Unlucky pie")
+    expect(page.locator("[data-state=failed]")).to_be_visible()
+    expect(page.get_by_text("insufficient funds")).to_be_visible()
+
+
+def test_an_order_can_be_placed_with_the_keyboard_alone(page: Page) -> None:
+    page.goto("/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Product")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.type("3")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("3 x")
+    expect(page.locator("[data-state=paid], [data-state=failed]")).to_be_visible()
+
+
+def test_an_uploaded_picture_appears_in_every_size(member: Page) -> None:
+    member.goto("/images/")
+    member.get_by_label("Title").fill("My pot")
+    member.get_by_label("Picture").set_input_files(photo())  # type: ignore[arg-type]
+    member.get_by_role("button", name="Upload").click()
+    expect(member.locator("[data-state=ready]")).to_be_visible()
+    pictures = member.locator("main img")
+    expect(pictures).to_have_count(3)
+    for picture in pictures.all():
+        expect(picture).to_have_js_property("complete", True)
+        assert picture.evaluate("image => image.naturalWidth") > 0
+
+
+def test_a_broken_picture_is_refused_with_a_reason(member: Page) -> None:
+    member.goto("/images/")
+    member.get_by_label("Title").fill("My pot")
+    broken = {"name": "pot.png", "mimeType": "image/png", "buffer": b"not a picture"}
+    member.get_by_label("Picture").set_input_files(broken)  # type: ignore[arg-type]
+    member.get_by_role("button", name="Upload").click()
+    expect(member.get_by_text("Upload a valid image")).to_be_visible()
+    expect(member.get_by_label("Title")).to_have_value("My pot")
+
+
+def test_a_report_shows_its_progress_until_it_is_done(member: Page) -> None:
+    member.goto("/reports/")
+    member.get_by_label("Days").select_option("90")
+    member.get_by_role("button", name="Start the report").click()
+    expect(member.locator("[data-state=done]")).to_be_visible()
+    expect(member.locator("#progress")).to_have_js_property("value", 90)
+
+
+def test_a_running_report_can_be_cancelled(member: Page) -> None:
+    member.goto("/reports/")
+    member.get_by_label("Days").select_option("365")
+    member.get_by_role("button", name="Start the report").click()
+    expect(member.locator("[data-state=running]")).to_be_visible()
+    expect(member.locator("#progress")).not_to_have_js_property("value", 0)
+    member.get_by_role("button", name="Cancel the report").click()
+    expect(member.locator("[data-state=cancelled]")).to_be_visible()
+    assert member.locator("#progress").evaluate("bar => bar.value") < 365
+
+
+def test_a_document_passes_through_the_chain(member: Page) -> None:
+    member.goto("/documents/")
+    member.get_by_label("Document").select_option("menu.txt")
+    member.get_by_role("button", name="Fetch").click()
+    expect(member.get_by_text("220 words")).to_be_visible()
+
+
+def test_the_tasks_page_shows_what_ran_and_what_waits(page: Page) -> None:
+    place_order(page, "Lentil dal")
+    expect(page.locator("[data-state=paid]")).to_be_visible()
+    page.goto("/tasks/")
+    expect(page.get_by_role("cell", name="payments.tasks.process_payment").first).to_be_visible()
+    expect(page.locator("[data-queue]")).to_have_count(6)
+
+
+def test_the_administrator_sees_the_schedule(page: Page) -> None:
+    page.goto("/admin/")
+    page.get_by_label("Username").fill(os.environ["STOCKPOT_ADMIN_USER"])
+    page.get_by_label("Password").fill(os.environ["STOCKPOT_ADMIN_PASSWORD"])
+    page.get_by_role("button", name="Log in").click()
+    page.goto("/admin/django_celery_beat/periodictask/")
+    for name in ("Daily report", "Remove expired sessions", "Send stuck work again"):
+        expect(page.locator("#result_list").get_by_text(name)).to_be_visible()
+    page.goto("/admin/crm/lead/")
+    expect(page.get_by_role("heading", name="Select lead to change")).to_be_visible()
+
+
+def test_flower_opens_with_its_password_only(browser: Browser) -> None:
+    address = os.environ["STOCKPOT_URL"].rstrip("/") + "/flower/"
+    login = {"username": os.environ["STOCKPOT_FLOWER_USER"], "password": os.environ["STOCKPOT_FLOWER_PASSWORD"]}
+    for credentials, status in ((None, 401), (login, 200)):
+        context = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
+        page = context.new_page()
+        # The login page of the browser is an empty answer to a script.
+        answer = context.request.get(address)
+        assert answer.status == status
+        if status == 200:
+            page.goto(address)
+            expect(page).to_have_title(re.compile("Flower"))
+            expect(page.get_by_text("critical").first).to_be_visible()
+        context.close()
+
+
+def test_every_page_fits_a_phone(member: Page) -> None:
+    member.set_viewport_size({"width": 360, "height": 740})
+    for path in ("/", "/images/", "/documents/", "/reports/", "/tasks/", "/contact/", "/nowhere"):
+        member.goto(path)
+        assert member.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def test_an_unknown_address_has_a_page_of_its_own(page: Page) -> None:
+    answer = page.goto("/orders/00000000-0000-0000-0000-000000000000/")
+    assert answer
+    assert answer.status == 404
+    expect(page.get_by_role("heading", name="Not found")).to_be_visible()
