@@ -22,7 +22,7 @@ def address() -> Iterator[str]:
         environment = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
         environment["ALLOWED_HOSTS"] = "127.0.0.1"
         process = subprocess.Popen(command, env=environment, pass_fds=[listener.fileno()])
-        yield "http://127.0.0.1:%d" % listener.getsockname()[1]
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         process.terminate()
         process.wait(20)
 
