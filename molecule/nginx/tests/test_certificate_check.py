@@ -126,7 +126,10 @@ def test_the_play_stops_before_the_first_change(
     before = host.check_output(if_changed)
     folder = Path(__file__).resolve().parents[3] / ".lab/nginx"
     result = converge_again(
-        "-e", f"nginx_certificate={folder}/good.pem nginx_certificate_key={folder}/other.key", limit=host_name
+        "-e",
+        f"nginx_certificate={folder}/good.pem nginx_certificate_key={folder}/other.key",
+        limit=host_name,
+        playbook="nginx.yml",
     )
     assert result.returncode
     assert "other.key does not belong to the certificate" in " ".join(result.stdout.split())

@@ -356,7 +356,7 @@ def test_a_broken_configuration_leaves_the_running_one(
 ) -> None:
     """The play fails, the file and the processes stay."""
     before = host.file("/etc/nginx/nginx.conf").sha256sum, serving(host)
-    result = converge_again("-e", "nginx_proxy_timeout=nonsense", limit=host_name)
+    result = converge_again("-e", "nginx_proxy_timeout=nonsense", limit=host_name, playbook="nginx.yml")
     assert result.returncode
     assert "invalid value" in result.stdout
     assert (host.file("/etc/nginx/nginx.conf").sha256sum, serving(host)) == before
@@ -385,7 +385,7 @@ def test_a_changed_name_or_a_withdrawn_certificate_makes_a_new_one(
     before = certificate_shown(host_name, published, SITE)
     host.check_output("echo 'add_header X-Extra yes;' >/etc/nginx/conf.d/extra.conf")
     changed = {"nginx_certificate": "", "nginx_certificate_key": "", "site_extra_names": ["new.test"]}
-    result = converge_again("-e", json.dumps(changed), limit=host_name)
+    result = converge_again("-e", json.dumps(changed), limit=host_name, playbook="nginx.yml")
     assert result.returncode == 0, result.stdout
     wait_until(lambda: ask("/", name="new.test").status == 200, timeout=20)
     after = certificate_shown(host_name, published, "new.test")
