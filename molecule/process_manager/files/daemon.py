@@ -17,6 +17,7 @@ def attempt(path: str) -> str:
     """What comes of writing a file: "written", or the error's name."""
     try:
         Path(path).write_text("x")
+        Path(path).chmod(0o640)
     except OSError as error:
         return type(error).__name__
     return "written"

@@ -69,6 +69,12 @@ def test_a_process_writes_only_where_it_may(host: Any) -> None:
     assert not host.file("/tmp/x").exists
 
 
+def test_a_folder_may_hand_what_is_written_to_another_group(host: Any) -> None:
+    """As uploads are handed to nginx."""
+    file = host.file("/srv/uploads/x")
+    assert (file.user, file.group, file.mode) == ("shop", "www-data", 0o640)
+
+
 def test_a_process_gains_no_privileges(host: Any) -> None:
     assert seen(host)["privileges"].split() == ["NoNewPrivs:", "1"]
 
