@@ -24,6 +24,8 @@ def ensure() -> list[str]:
             created.append(name)
     for name, (task, minutes) in MINUTES.items():
         every, _ = IntervalSchedule.objects.get_or_create(every=minutes, period=IntervalSchedule.MINUTES)
-        if PeriodicTask.objects.get_or_create(name=name, defaults={"task": task, "interval": every})[1]:
+        # With no worker there is no pile of them: the next one does the same.
+        values = {"task": task, "interval": every, "expire_seconds": minutes * 60}
+        if PeriodicTask.objects.get_or_create(name=name, defaults=values)[1]:
             created.append(name)
     return created

@@ -35,7 +35,7 @@ def resend_stuck() -> dict[str, int]:
     """
     sent: dict[str, int] = {}
     for model in work_models():
-        for row in model.stuck().order_by("moved_at")[:1000]:
+        for row in model.stuck().order_by("sent_at")[:1000]:
             if model._default_manager.filter(pk=row.pk, sent_at=row.sent_at).update(sent_at=timezone.now()):
                 logger.warning("%s %s stood still in state %s: sent again", model._meta.label, row.pk, row.state)
                 row.send()

@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from inventory.models import Product
 
 from payments import services
 from payments.forms import OrderForm
@@ -20,7 +21,8 @@ def home(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         return redirect(services.place_order(customer=user, **form.cleaned_data))
     orders = Order.objects.filter(customer=user).select_related("product")[:10] if user else []
-    return render(request, "payments/home.html", {"form": form, "orders": orders}, status=422 if form.errors else 200)
+    context = {"form": form, "orders": orders, "products": Product.objects.all()}
+    return render(request, "payments/home.html", context, status=422 if form.errors else 200)
 
 
 @require_GET

@@ -75,6 +75,8 @@ class Worker:
         assert self.process
         self.send_signal(signal.SIGKILL)
         self.process.wait()
+        # A child may hold the connection a moment longer, and Redis would hand it one more message.
+        wait_until(lambda: self.broker.info("clients")["blocked_clients"] == 0)
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:

@@ -9,7 +9,9 @@ import pytest
 from analytics import services
 from analytics.models import Report
 from analytics.tasks import daily_report, generate_reports
+from celery.exceptions import SoftTimeLimitExceeded
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 from payments.models import Order
@@ -80,6 +82,30 @@ def test_an_error_fails_the_report_and_is_shown(
         generate_reports(report.pk)
     page = user_site.get(report.get_absolute_url()).content.decode()
     assert "ValueError: no such day" in page
+
+
+def test_a_report_longer_than_the_limit_goes_on_in_a_next_message(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_long(*, report_id: int) -> str:
+        raise SoftTimeLimitExceeded
+
+    sent: list[int] = []
+    monkeypatch.setattr(services, "run", too_long)
+    monkeypatch.setattr(Report, "send", lambda report: sent.append(report.pk))
+    assert generate_reports(report.pk) == "continued"
+    assert sent == [report.pk]
+
+
+def test_a_database_that_is_away_does_not_fail_the_report(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*, report_id: int) -> str:
+        raise OperationalError("the connection is closed")
+
+    monkeypatch.setattr(services, "run", away)
+    with pytest.raises(OperationalError):
+        generate_reports(report.pk)
+    report.refresh_from_db()
+    assert report.state == State.PENDING
 
 
 def test_the_daily_report_is_over_yesterday_and_exists_once(db: None) -> None:
