@@ -76,6 +76,11 @@ def test_odd_characters_reach_the_processes_intact(host: Host) -> None:
     assert printed.stdout == MOTTO
 
 
+def test_a_process_of_the_projects_own_runs_from_the_release(host: Host) -> None:
+    assert host.run("curl --silent --header Host:library.test http://127.0.0.1:8001/motto").stdout == MOTTO
+    assert host.check_output("systemctl show --value --property=User library-desk") == "library"
+
+
 def test_the_environment_file_is_closed_to_others(host: Host) -> None:
     file = host.file("/etc/library/environment")
     assert (file.mode, file.user, file.group) == (0o640, "root", "library")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -57,6 +58,17 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def deploy(converge_again: Callable, repository: Path, version: str) -> subprocess.CompletedProcess[str]:
     """Deploy a version of the repository to all servers."""
     return converge_again("-e", f"django_app_source=file://{repository}", "-e", f"django_app_version={version}")
+
+
+def test_a_value_of_several_lines_is_refused_by_name_and_not_shown(
+    hosts: dict[str, Host], converge_again: Callable
+) -> None:
+    before = {name: host.check_output("cat /etc/library/environment") for name, host in hosts.items()}
+    run = converge_again("-e", json.dumps({"django_app_environment": {"LIBRARY_KEY": "-----BEGIN\nhunter2"}}))
+    assert run.returncode != 0
+    assert "django_app_environment: LIBRARY_KEY: " in run.stdout
+    assert "hunter2" not in run.stdout + run.stderr
+    assert {name: host.check_output("cat /etc/library/environment") for name, host in hosts.items()} == before
 
 
 def test_a_build_that_fails_leaves_the_old_release_serving(
