@@ -20,13 +20,32 @@ PASSWORDS = {
 }
 
 
+# A Redis client in a few lines, run on the host: redis-cli waits for ever after SUBSCRIBE and answers some commands in another form.
+CLIENT = r"""
+import json, socket, sys
+connection = socket.create_connection(("127.0.0.1", 6379), 20)
+answers = connection.makefile("rb")
+def read():
+    kind, rest = answers.read(1), answers.readline()[:-2].decode()
+    if kind == b"*":
+        return [read() for _ in range(int(rest))]
+    if kind == b"$":
+        return None if rest == "-1" else answers.read(int(rest) + 2)[:-2].decode()
+    return int(rest) if kind == b":" else rest
+def ask(command):
+    connection.sendall(command.encode() + b"\r\n")
+    return read()
+print(json.dumps([ask(command) for command in sys.argv[1:]]))
+"""
+
+
 def redis(host: Host, user: str, *commands: str, database: int = 0) -> list[Any]:
     """What Redis answers `user` to each of the commands over TCP, an error as its text."""
-    login = f"REDISCLI_AUTH={shlex.quote(PASSWORDS[user])} "
-    answer = host.run(
-        f"printf '%s\\n' {shlex.join(commands)} | {login} redis-cli --json --no-auth-warning --user {user} -n {database}"
-    )
-    return [json.loads(line) for line in answer.stdout.splitlines() if line]
+    password = PASSWORDS[user].replace("\\", "\\\\").replace('"', '\\"')
+    talk = ["python3", "-c", CLIENT, f'AUTH {user} "{password}"', f"SELECT {database}", *commands]
+    answers = json.loads(host.check_output(shlex.join(talk)))
+    assert answers[0] == "OK", answers[0]
+    return answers[2:]
 
 
 def test_nobody_gets_in_without_a_password(host: Host) -> None:
@@ -44,35 +63,33 @@ def test_each_user_is_fenced_in_its_own_keys(host: Host, user: str) -> None:
     other = {"cache": "celery", "celery": "cache"}[user]
     answers = redis(host, user, f"SET {user}:a 1", f"GET {user}:a", f"DEL {user}:a", f"GET {other}:a", "SET a 1")
     assert answers[:3] == ["OK", "1", 1]
-    assert all("NOPERM" in answer or "no permissions" in answer for answer in answers[3:]), answers
+    assert all(answer.startswith("NOPERM") for answer in answers[3:]), answers
 
 
 @pytest.mark.parametrize("user", ["cache", "celery"])
-@pytest.mark.parametrize(
-    "command",
-    [
+def test_the_application_s_users_cannot_run_the_server(host: Host, user: str) -> None:
+    """What empties, reads out, reconfigures or stops it is denied."""
+    commands = [
         "FLUSHALL",
         "FLUSHDB",
-        "CONFIG GET maxmemory",
-        "CONFIG SET maxmemory-policy allkeys-lru",
+        "SWAPDB 0 1",
         "KEYS *",
         "SCAN 0",
-        "DEBUG SLEEP 0",
-        "SHUTDOWN",
+        "CONFIG GET maxmemory",
+        "CONFIG SET maxmemory-policy allkeys-lru",
         "ACL LIST",
+        "SHUTDOWN",
+        "REPLICAOF NO ONE",
+        "MIGRATE h 1 k 0 1",
         "MONITOR",
         "INFO",
         "CLIENT LIST",
-        "EVAL return 0",
-        "REPLICAOF NO ONE",
-        "MIGRATE h 1 k 0 1",
-        "SWAPDB 0 1",
-    ],
-)
-def test_the_application_s_users_cannot_run_the_server(host: Host, user: str, command: str) -> None:
-    """What empties, reads out, reconfigures or stops it is denied."""
-    (answer,) = redis(host, user, command)
-    assert "no permissions" in answer
+        "CLIENT KILL TYPE normal",
+        'EVAL "return 0" 0',
+    ]
+    answers = redis(host, user, *commands)
+    allowed = [pair for pair in zip(commands, answers, strict=True) if not str(pair[1]).startswith("NOPERM")]
+    assert allowed == []
 
 
 def test_celery_may_send_what_kombu_sends(host: Host) -> None:
@@ -105,7 +122,6 @@ def test_celery_may_send_what_kombu_sends(host: Host) -> None:
         "PUBLISH celery:/1.celery.pidbox m",
         "PUBLISH celery:/1.celeryev/task.sent m",
         "PUBLISH celery:/1.reload m",
-        "PSUBSCRIBE celery:/1.celery.pidbox",
         database=1,
     )
     results = redis(
@@ -116,30 +132,31 @@ def test_celery_may_send_what_kombu_sends(host: Host) -> None:
         "PUBLISH celery:celery-task-meta-1 r",
         "ZCOUNT celery:celery-taskset-meta-1.j -inf +inf",
         "EXPIRE celery:celery-taskset-meta-1.j 9",
-        "INCR celery:chord-unlock-1",
+        "INCRBY celery:chord-unlock-1 1",
         "SISMEMBER celery:celery-taskset-meta-1.d 1",
         "DEL celery:celery-task-meta-1 celery:chord-unlock-1",
-        "SUBSCRIBE celery:celery-task-meta-1",
         database=2,
     )
     assert len(broker) > 20
     assert len(results) >= 8
-    # Redis 7.0 does not know CLIENT SETINFO, which no right is missing for.
-    assert not [answer for answer in broker[1:] + results if "ERR" in str(answer)]
-    for pattern in (
-        "celery:/1.celeryev/*",
-        "celery:/1.celeryev/worker.*",
-        "celery:/1.reload",
-        "celery:/2.celery.pidbox",
+    # Redis 7.0 does not know CLIENT SETINFO; no right is missing for it.
+    assert not [answer for answer in broker[1:] + results if "ERR" in str(answer) or "NOPERM" in str(answer)]
+    for command in (
+        "SUBSCRIBE celery:celery-task-meta-1",
+        "PSUBSCRIBE celery:/1.celery.pidbox",
+        "PSUBSCRIBE celery:/1.celeryev/*",
+        "PSUBSCRIBE celery:/1.celeryev/worker.*",
+        "PSUBSCRIBE celery:/1.reload",
     ):
-        assert redis(host, "celery", f"PSUBSCRIBE {pattern}") != []
+        kind, channel = command.split()
+        assert redis(host, "celery", command) == [[kind.lower(), channel, 1]]
     assert redis(host, "admin", "ACL LOG") == [[]]
 
 
 def test_celery_hears_no_channel_but_its_own(host: Host) -> None:
     """Another application's results and events stay unheard."""
-    for command in ("SUBSCRIBE other", "PSUBSCRIBE *", "PSUBSCRIBE celery:*", "PUBLISH other m"):
-        assert "no permissions" in redis(host, "celery", command)[0]
+    answers = redis(host, "celery", "SUBSCRIBE other", "PSUBSCRIBE *", "PSUBSCRIBE celery:*", "PUBLISH other m")
+    assert all(answer.startswith("NOPERM") for answer in answers), answers
 
 
 def test_django_s_cache_backend_may_send_what_it_sends(host: Host) -> None:
@@ -167,15 +184,14 @@ def test_django_s_cache_backend_may_send_what_it_sends(host: Host) -> None:
 def test_an_extra_user_has_the_rights_it_was_given(host: Host) -> None:
     """No key, no channel, no other command."""
     assert "redis_version" in redis(host, "exporter", "INFO server")[0]
-    assert "no permissions" in redis(host, "exporter", "GET cache:a")[0]
+    assert redis(host, "exporter", "GET cache:a")[0].startswith("NOPERM")
 
 
 def test_what_was_asked_for_is_live(host: Host) -> None:
     """The running server's own values."""
     names = "maxmemory-policy timeout maxmemory appendonly appendfsync databases slowlog-log-slower-than save"
     (flat,) = redis(host, "admin", f"CONFIG GET {names}")
-    live = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
-    assert live == {
+    assert dict(zip(flat[::2], flat[1::2], strict=True)) == {
         "maxmemory-policy": "noeviction",
         "timeout": "0",
         "maxmemory": str(64 * 1024 * 1024),
@@ -206,7 +222,7 @@ def test_no_password_is_on_the_disk_or_in_an_argument(host: Host) -> None:
 
 def test_a_killed_redis_returns_with_what_was_queued(host: Host, wait_until: Callable[..., Any]) -> None:
     """Keys and messages published in a transaction are there again, though Redis replays those as the user default."""
-    redis(host, "admin", "DEL celery:kept celery:queue")
+    redis(host, "celery", "DEL celery:kept celery:queue", database=1)
     answers = redis(
         host,
         "celery",
@@ -270,25 +286,25 @@ def test_a_value_changed_by_hand_is_named(converge_again: Callable[..., Any]) ->
     assert redis(host, "admin", "CONFIG SET maxmemory-policy noeviction") == ["OK"]
     output = " ".join(run.stdout.split())
     assert run.returncode == 2
-    assert 'maxmemory-policy is "allkeys-lru" instead of "noeviction"' in output
+    assert "maxmemory-policy is allkeys-lru, not noeviction" in output
     assert "systemctl restart redis-server" in output
     for password in PASSWORDS.values():
         assert password not in run.stdout + run.stderr
 
 
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        ('{"redis_celery_password": ""}', "redis_celery_password is empty"),
-        ('{"redis_settings": {"maxmemory-policy": "allkeys-lru"}}', "maxmemory-policy belongs to the role"),
-        ('{"redis_maxmemory": "half"}', "redis_maxmemory: bytes, or a number with kb, mb or gb"),
-        ('{"redis_celery_key_prefix": "cache:celery:"}', "neither may begin with the other"),
-    ],
-)
-def test_bad_input_is_refused_before_any_change(converge_again: Callable[..., Any], bad: str, message: str) -> None:
-    """The message names the variable."""
-    run = converge_again("-e", bad)
+def test_bad_input_is_refused_before_any_change(converge_again: Callable[..., Any]) -> None:
+    """All mistakes at once, each with its variable."""
+    bad = {
+        "redis_celery_password": "",
+        "redis_settings": {"maxmemory-policy": "allkeys-lru"},
+        "redis_maxmemory": "half",
+        "redis_celery_key_prefix": "cache:celery:",
+    }
+    run = converge_again("-e", json.dumps(bad), limit="redis-trixie")
+    output = " ".join(run.stdout.split())
     assert run.returncode == 2
-    assert message in " ".join(run.stdout.split())
-    assert "changed=0" in run.stdout
-    assert "changed=1" not in run.stdout
+    assert "redis_celery_password is empty" in output
+    assert "redis_settings: maxmemory-policy belongs to the role" in output
+    assert "redis_maxmemory: bytes, or a number with kb, mb or gb" in output
+    assert "neither may begin with the other" in output
+    assert "changed=0" in output
