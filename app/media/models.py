@@ -1,3 +1,4 @@
+import uuid
 from typing import ClassVar
 
 from core.models import Work
@@ -15,7 +16,8 @@ def overwriting_storage() -> FileSystemStorage:
 
 
 def original_path(image: "Image", name: str) -> str:
-    return f"originals/{image.reference}"
+    """A name nobody can guess from the thumbnails': the original still tells where it was taken."""
+    return f"originals/{uuid.uuid4()}"
 
 
 def thumbnail_path(thumbnail: "Thumbnail", name: str) -> str:
