@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,25 +76,29 @@ def lab_restart() -> Callable[[str], None]:
 
 @pytest.fixture(scope="session")
 def converge_again() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the scenario's converge.yml once more: `converge_again("-e", "x=1", limit="host")`. Never raises: look at returncode."""
+    """Run a playbook on the lab once more: `converge_again("-e", "x=1", limit="host")`. Never raises: look at returncode."""
 
-    def run(*arguments: str, limit: str = "all", playbook: str = "converge.yml") -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, limit: str = "all", playbook: str = "") -> subprocess.CompletedProcess[str]:
         scenario = PROJECT / "molecule" / LAB
-        return subprocess.run(
-            [
-                "ansible-playbook",
-                f"--inventory={scenario / 'hosts.yml'}",
-                f"--inventory={LAB_FOLDER / 'connections.yml'}",
-                f"--limit={limit},localhost",
-                *arguments,
-                str(scenario / playbook),
-            ],
-            cwd=PROJECT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
+        inventories = [scenario / "hosts.yml", *LAB_FOLDER.glob("connections.yml"), *LAB_FOLDER.glob("secrets.yml")]
+        # Into a file: SSH's shared connection outlives the play and would hold a pipe open.
+        with tempfile.TemporaryFile("w+") as output:
+            result = subprocess.run(
+                [
+                    "ansible-playbook",
+                    *(f"--inventory={path}" for path in inventories),
+                    f"--limit={limit},localhost",
+                    *arguments,
+                    str(scenario / (playbook or "converge.yml")),
+                ],
+                cwd=PROJECT,
+                env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=900,
+            )
+            output.seek(0)
+            return subprocess.CompletedProcess(result.args, result.returncode, output.read(), "")
 
     return run

@@ -85,11 +85,7 @@ def test_a_host_without_mistakes_passes() -> None:
         ({"app_environment": {"DEBUG": 1}}, ["app_environment", 'DEBUG: "1"']),
         ({"redis_appendfsync": "sometimes"}, ["redis_appendfsync", "group_vars/all/redis.yml"]),
         ({"django_app_web_workers": "many"}, ["django_app_web_workers", "group_vars/all/app.yml"]),
-        ({"nginx_certificate": "/nowhere/site.pem"}, ["nginx_certificate_key", "go together"]),
-        (
-            {"nginx_certificate": "/nowhere/site.pem", "nginx_certificate_key": "/nowhere/site.key"},
-            ["nginx_certificate", "/nowhere/site.pem", "group_vars/all/proxy.yml"],
-        ),
+        ({"nginx_certificate": "/nowhere/site.pem"}, ["nginx_certificate_key", "set both"]),
     ],
 )
 def test_a_mistake_is_named_with_its_variable_file_and_fix(changes: dict[str, Any], words: list[str]) -> None:
@@ -135,7 +131,11 @@ def test_a_good_certificate_passes_and_bad_ones_are_named(tmp_path: Path) -> Non
     assert problems(a_host(nginx_certificate=good, nginx_certificate_key=key), {}) == []
     assert "does not belong" in the_problem(nginx_certificate=good, nginx_certificate_key=expired_key)
     assert "expired on" in the_problem(nginx_certificate=expired, nginx_certificate_key=expired_key)
-    assert "not a PEM certificate" in the_problem(nginx_certificate=key, nginx_certificate_key=key)
+    assert "holds no PEM certificate" in the_problem(nginx_certificate=key, nginx_certificate_key=key)
+    assert "/nowhere/site.pem" in the_problem(nginx_certificate="/nowhere/site.pem", nginx_certificate_key=key)
+    assert "is not for other.example.com" in the_problem(
+        nginx_certificate=good, nginx_certificate_key=key, site_names=["other.example.com"]
+    )
 
 
 @pytest.fixture

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import datetime
+import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.utils.vars import isidentifier
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def _of_role(role: str, name: str) -> ModuleType:
+    """A role's own filters, which check what it is given: here before the first change, there before its own."""
+    spec = importlib.util.spec_from_file_location(f"{role}_filters", ROOT / f"roles/{role}/filter_plugins/{name}.py")
+    if spec is None or spec.loader is None:
+        raise AnsibleError(f"the role {role} has lost its filters {name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+celery = _of_role("celery", "celery_processes")
+nginx = _of_role("nginx", "nginx")
+
 ROLES = ("redis", "postgresql", "django_app", "celery", "flower", "process_manager", "nginx")
 TOPICS = {
     "redis": "redis",
@@ -175,10 +188,11 @@ def _workers(host: _Host, groups: Mapping[str, list[str]]) -> list[str]:
     where = host.file("celery")
     if not workers:
         return [f"celery_workers is empty: no task would ever run. Define a worker in {where}."]
-    found = []
-    names = [worker.get("name") for worker in workers]
-    for name in sorted({n for n in names if names.count(n) > 1 and n}):
-        found.append(f"celery_workers has two workers named {name}. Give each its own name in {where}.")
+    found = celery.worker_problems(
+        workers, host.get("celery_worker_defaults") or {}, host.get("celery_routed_queues") or ()
+    )
+    if found:
+        return found
     members = host.get("topology_workers")
     for worker in workers:
         for wanted in worker.get("hosts", []):
@@ -219,9 +233,7 @@ def _site(host: _Host, groups: Mapping[str, list[str]]) -> list[str]:
         for name in names
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name)
     ]
-    if not isidentifier(str(host.get("app_name")).replace("-", "_")) or not re.fullmatch(
-        r"[a-z][a-z0-9-]{0,24}", str(host.get("app_name"))
-    ):
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,24}", str(host.get("app_name"))):
         found.append(
             f"app_name is {host.get('app_name')!r}; it names a system user and units: at most 25 lower-case letters, digits "
             f"and dashes, a letter first. Mend it in {host.file('app')}."
@@ -239,36 +251,15 @@ def _site(host: _Host, groups: Mapping[str, list[str]]) -> list[str]:
 
 
 def _certificate(host: _Host, groups: Mapping[str, list[str]]) -> list[str]:
-    where = host.file("proxy")
-    certificate, key = (host.get("nginx_certificate"), host.get("nginx_certificate_key"))
-    if not certificate and not key:
-        return []
-    if not (certificate and key):
-        return [
-            f"nginx_certificate and nginx_certificate_key go together; one is empty. Give both or neither in {where}."
-        ]
-    for name, path in (("nginx_certificate", certificate), ("nginx_certificate_key", key)):
-        if not Path(path).is_file():
-            return [f"{name}: there is no file {path} on this machine. Mend the path in {where}."]
-    try:
-        leaf = x509.load_pem_x509_certificates(Path(certificate).read_bytes())[0]
-    except ValueError as error:
-        return [f"nginx_certificate: {certificate} is not a PEM certificate ({error}). Give another file in {where}."]
-    try:
-        private = serialization.load_pem_private_key(Path(key).read_bytes(), password=None)
-    except (ValueError, TypeError) as error:
-        return [f"nginx_certificate_key: {key} is not an unencrypted PEM key ({error}). Give another file in {where}."]
+    certificate, key = host.get("nginx_certificate") or "", host.get("nginx_certificate_key") or ""
+    found = nginx.nginx_certificate_problems(
+        _pem(certificate), _pem(key), certificate, key, host.get("site_names") or []
+    )
+    return [f"{sentence} It stands in {host.file('proxy')}." for sentence in found]
 
-    def public(part: Any) -> bytes:
-        return part.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
-    found = []
-    if public(leaf.public_key()) != public(private.public_key()):
-        found.append(
-            f"nginx_certificate_key: {key} does not belong to the certificate {certificate}. Give the key it was issued for, in {where}."
-        )
-    if leaf.not_valid_after_utc < datetime.datetime.now(datetime.UTC):
-        found.append(
-            f"nginx_certificate: {certificate} expired on {leaf.not_valid_after_utc:%Y-%m-%d}. Give a renewed one in {where}."
-        )
-    return found
+def _pem(given: str) -> str:
+    """A PEM text, given itself or by its path; empty when there is no such file."""
+    if "-----BEGIN" in given:
+        return given
+    return Path(given).read_text() if given and Path(given).is_file() else ""

@@ -193,35 +193,16 @@ def test_no_secret_reaches_the_journal(host: Host, secrets: dict[str, str]) -> N
 
 
 def test_a_repeated_run_restarts_nothing_and_shows_no_secret(
-    host: Host, host_name: str, secrets: dict[str, str]
+    host: Host, host_name: str, secrets: dict[str, str], converge_again: Callable[..., Any]
 ) -> None:
     """All main processes are the same after it; its most talkative output with differences holds no secret."""
     before = main_pids(host)
-    project = LAB.parents[1]
-    result = subprocess.run(
-        [
-            "ansible-playbook",
-            *(
-                f"--inventory={path}"
-                for path in (project / "molecule/default/hosts.yml", LAB / "connections.yml", LAB / "secrets.yml")
-            ),
-            f"--limit={host_name}",
-            "--diff",
-            "-vv",
-            "site.yml",
-        ],
-        cwd=project,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    output = result.stdout + result.stderr
-    assert result.returncode == 0, output[-4000:]
-    assert "changed=0" in output
+    result = converge_again("--diff", "-vv", limit=host_name)
+    assert result.returncode == 0, result.stdout[-4000:]
+    assert "changed=0" in result.stdout
     assert main_pids(host) == before
     for name, value in secrets.items():
-        assert value not in output, name
+        assert value not in result.stdout, name
 
 
 def test_killed_services_come_back(host: Host, shop: Shop, wait_until: Wait) -> None:
