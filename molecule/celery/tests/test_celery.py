@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -66,18 +67,20 @@ def test_a_killed_process_comes_back_and_works(host: Any, wait_until: Callable[.
 
 
 def test_a_running_task_survives_a_restart_of_its_worker(host: Any, wait_until: Callable[..., Any]) -> None:
-    press(host, "page.delay('survivor', 5)")
-    wait_until(lambda: printed(host, "survivor") == ["begin"], timeout=20)
+    name = uuid.uuid4().hex
+    press(host, f"page.delay('{name}', 5)")
+    wait_until(lambda: printed(host, name) == ["begin"], timeout=20)
     host.check_output("systemctl restart press-worker-pages.service")
-    assert printed(host, "survivor") == ["begin", "end"]
+    assert printed(host, name) == ["begin", "end"]
 
 
 def test_a_task_that_takes_longer_than_the_stop_is_given_back(host: Any, wait_until: Callable[..., Any]) -> None:
-    press(host, "page.apply_async(args=['again', 6], queue='hasty')")
-    wait_until(lambda: printed(host, "again") == ["begin"], timeout=20)
+    name = uuid.uuid4().hex
+    press(host, f"page.apply_async(args=['{name}', 6], queue='hasty')")
+    wait_until(lambda: printed(host, name) == ["begin"], timeout=20)
     host.check_output("systemctl restart press-worker-hasty.service")
-    assert printed(host, "again") in (["begin"], ["begin", "begin"])
-    assert wait_until(lambda: printed(host, "again") == ["begin", "begin", "end"], timeout=40)
+    assert printed(host, name) in (["begin"], ["begin", "begin"])
+    assert wait_until(lambda: printed(host, name) == ["begin", "begin", "end"], timeout=40)
 
 
 def test_the_canary_names_what_is_wrong(host: Any, host_name: str, converge_again: Callable[..., Any]) -> None:
