@@ -161,7 +161,6 @@ ProtectKernelTunables=true
 ProtectControlGroups=true
 PrivateDevices=true
 PrivateTmp=true
-PrivateUsers=true
 KeyringMode=private
 LockPersonality=true
 RemoveIPC=true
