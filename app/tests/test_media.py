@@ -1,6 +1,7 @@
 """Pictures by chord and documents by chain, on both result backends."""
 
 import io
+import stat
 import uuid
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,13 @@ def test_the_places_in_a_photo_are_not_published(image: Image, user: User) -> No
         assert not thumbnail.getexif()
 
 
-def test_uploaded_files_are_readable_for_the_proxys_group_only(image: Image) -> None:
-    assert Path(image.file.path).stat().st_mode & 0o777 == 0o640
+def test_uploaded_files_are_readable_for_the_proxys_group_only(user: User, tmp_path: Path, settings: Settings) -> None:
+    settings.MEDIA_ROOT = str(tmp_path)
+    tmp_path.chmod(0o2750)
+    image = Image.objects.create(owner=user, title="pot", file=ContentFile(picture(), name="pot.jpg"))
+    path = Path(image.file.path)
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert path.parent.stat().st_mode & stat.S_ISGID, "the folder hands its group on"
 
 
 @pytest.mark.results
