@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -20,7 +20,7 @@ module: systemd_processes
 short_description: Run an application's process definitions as systemd units
 description:
   - With O(state=configured) writes one hardened unit per definition (and a socket unit where it has a socket), and stops, disables
-    and removes the units of the application that are no longer defined.
+    and removes the units of the application that are no longer defined. Returns in C(pending) the phases that then have units to start.
   - With O(state=started) enables and starts the units of one phase, and restarts those that started before their unit file or one of
     their environment files was last written. So a run that died half-way is completed by the next one.
 options:
@@ -423,6 +423,16 @@ def written_at(paths: Iterable[str | Path]) -> float:
     return max(times)
 
 
+class Plan(NamedTuple):
+    """What a phase consists of, and what there is to do for it; all by unit."""
+
+    definitions: dict[str, dict[str, Any]]
+    states: dict[str, dict[str, str]]
+    enable: list[str]
+    start: list[str]
+    restart: list[str]
+
+
 class Units:
     """The unit files of one application on this host."""
 
@@ -488,8 +498,8 @@ class Units:
         os.chmod(temporary, 0o644)
         self.module.atomic_move(temporary, str(path))
 
-    def start(self, phase: str) -> None:
-        """Enable and start the units of a phase, restart those that run something older than their files, wait until all hold."""
+    def plan(self, phase: str) -> Plan:
+        """What there is to do for the units of a phase."""
         definitions = {}
         for definition in self.definitions:
             if definition["phase"] == phase:
@@ -498,11 +508,22 @@ class Units:
                 definitions[unit_name(definition, self.application)] = definition
         states = self.systemd.show(definitions)
         stale = self._stale(definitions, states)
-        restart = [
-            unit for unit in definitions if unit in stale and states[unit]["ActiveState"] not in ("inactive", "failed")
-        ]
-        start = [unit for unit in definitions if states[unit]["ActiveState"] in ("inactive", "failed")]
-        enable = [unit for unit in definitions if states[unit]["UnitFileState"] != "enabled"]
+        down = ("inactive", "failed")
+        return Plan(
+            definitions,
+            states,
+            enable=[unit for unit in definitions if states[unit]["UnitFileState"] != "enabled"],
+            start=[unit for unit in definitions if states[unit]["ActiveState"] in down],
+            restart=[unit for unit in definitions if unit in stale and states[unit]["ActiveState"] not in down],
+        )
+
+    def pending(self) -> list[str]:
+        """The phases in which there is something to do."""
+        return [phase for phase in PHASES if any(self.plan(phase)[2:])]
+
+    def start(self, phase: str) -> None:
+        """Enable and start the units of a phase, restart those that run something older than their files, wait until all hold."""
+        definitions, states, enable, start, restart = self.plan(phase)
         for unit in enable:
             self.happened[unit] = "enabled"
         for units, event in ((start, "started"), (restart, "restarted")):
@@ -603,15 +624,17 @@ def main() -> None:
         argument_spec=ARGUMENTS, required_if=[("state", "started", ("phase",))], supports_check_mode=True
     )
     units = Units(module)
+    result: dict[str, Any] = {}
     try:
         check(units.definitions, units.application)
         if module.params["state"] == "configured":
             units.configure()
+            result["pending"] = units.pending()
         else:
             units.start(module.params["phase"])
     except ProcessError as error:
         module.fail_json(msg=str(error), units=units.happened)
-    result: dict[str, Any] = {"changed": bool(units.happened), "units": units.happened}
+    result |= {"changed": bool(units.happened), "units": units.happened}
     if module._diff and units.diff:
         result["diff"] = units.diff
     module.exit_json(**result)
