@@ -29,7 +29,7 @@ def find_app() -> Celery:
 def depth(app: Celery, queue: str) -> int:
     """Messages that wait in a queue."""
     with app.connection_for_read() as connection:
-        return connection.default_channel.queue_declare(queue, passive=False).message_count
+        return connection.default_channel.client.llen(queue)
 
 
 def publish(app: Celery, queue: str) -> float:

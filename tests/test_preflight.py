@@ -74,6 +74,7 @@ def test_a_host_without_mistakes_passes() -> None:
             {"celery_workers": [{"name": "a", "queues": ["x"], "time_limit": 50000}]},
             ["celery_visibility_timeout", "50000", "group_vars/all/celery.yml"],
         ),
+        ({"celery_worker_defaults": {"time_limit": 43200}}, ["celery_visibility_timeout", "default", "43200"]),
         (
             {"celery_workers": [{"name": "a", "queues": ["x"], "hosts": ["other"]}]},
             ["celery_workers", "other", "group workers"],

@@ -208,7 +208,7 @@ def _times(host: _Host, groups: Mapping[str, list[str]]) -> list[str]:
     found = []
     visibility = int(host.get("celery_visibility_timeout"))
     for worker in host.get("celery_workers") or []:
-        limit = worker.get("time_limit")
+        limit = {**(host.get("celery_worker_defaults") or {}), **worker}.get("time_limit")
         if limit and int(limit) >= visibility:
             found.append(
                 f"celery_visibility_timeout is {visibility} s, but the worker {worker.get('name')} lets a task run {limit} s: Redis "
