@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +56,24 @@ def test_every_option_is_explained_and_belongs_to_its_role(role: str) -> None:
         text = option.get("description")
         assert text, f"{name} has no description"
         assert len(text if isinstance(text, str) else " ".join(text)) >= 8, name
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_readmes_example_is_valid_yaml_and_uses_options_that_exist(role: str) -> None:
+    """What an operator copies from there is understood by the role."""
+    readme = (ROOT / "roles" / role / "README.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    assert blocks
+    used = {name for block in blocks for name in names(yaml.safe_load(block)) if name.startswith(f"{role}_")}
+    assert used <= set(options(role))
+
+
+def names(node: Any) -> Iterator[str]:
+    """Every key of nested mappings."""
+    if isinstance(node, dict):
+        yield from node
+        for value in node.values():
+            yield from names(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from names(value)
