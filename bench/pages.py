@@ -38,8 +38,9 @@ def direct(pool: str) -> subprocess.Popen[bytes]:
     pid = subprocess.check_output(
         ["systemctl", "show", "-p", "MainPID", "--value", f"{APPLICATION}-web"], text=True
     ).strip()
-    command = [part.decode() for part in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
     # Its own address instead of the unit's socket.
+    command = [word.decode() for word in words if not word.startswith(b"--bind=")]
     environment = dict(
         item.decode().split("=", 1) for item in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if b"=" in item
     )
