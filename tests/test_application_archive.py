@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from ansible_collections.stockpot.stack.plugins.modules import application_archive, release_prune
 
-LIBRARY = Path(__file__).resolve().parent.parent / "roles/django_app/library"
 LOCKED = "django==5.2.19 \\\n    --hash=sha256:aa\nGunicorn==27.0.1 \\\n    --hash=sha256:bb\n"
-
-
-def load(name: str) -> ModuleType:
-    """An Ansible module of the role, as a Python module."""
-    spec = importlib.util.spec_from_file_location(name, LIBRARY / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-application_archive = load("application_archive")
-release_prune = load("release_prune")
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-
-PATH = Path(__file__).resolve().parents[1] / "roles/celery/filter_plugins/celery_processes.py"
-SPEC = importlib.util.spec_from_file_location("celery_processes", PATH)
-assert SPEC
-assert SPEC.loader
-celery = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(celery)
+from ansible_collections.stockpot.stack.plugins.plugin_utils import celery_processes as celery
 
 GIVEN = {
     "application": "shop",

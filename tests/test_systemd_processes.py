@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -13,13 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-
-PATH = Path(__file__).resolve().parents[1] / "roles/process_manager/library/systemd_processes.py"
-SPEC = importlib.util.spec_from_file_location("systemd_processes", PATH)
-assert SPEC
-assert SPEC.loader
-units = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(units)
+from ansible_collections.stockpot.stack.plugins.modules import systemd_processes as units
 
 
 def definition(**keys: Any) -> dict[str, Any]:

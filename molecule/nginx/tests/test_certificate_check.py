@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,17 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.stockpot.stack.plugins.plugin_utils import nginx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-
-PLUGIN = Path(__file__).resolve().parents[3] / "roles/nginx/filter_plugins/nginx.py"
-specification = importlib.util.spec_from_file_location("nginx_filters", PLUGIN)
-assert specification
-assert specification.loader
-nginx = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(nginx)
 
 
 def make(names: list[str], *, starts: int = -1, ends: int = 30, password: bytes | None = None) -> tuple[str, str]:

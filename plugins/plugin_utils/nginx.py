@@ -144,11 +144,3 @@ def nginx_logins(locations: Sequence[dict[str, Any]], application: str) -> list[
             }
         )
     return logins
-
-
-class FilterModule:
-    """What Ansible looks for."""
-
-    def filters(self) -> dict[str, Any]:
-        """The filters by name."""
-        return {"nginx_certificate_problems": nginx_certificate_problems, "nginx_logins": nginx_logins}

@@ -304,15 +304,3 @@ def celery_checks(
         for worker in workers
         if f"worker-{worker['name']}" in names
     ]
-
-
-class FilterModule:
-    """Ansible's entry point."""
-
-    def filters(self) -> dict[str, Any]:
-        """The filters of this file by name."""
-        return {
-            "celery_processes": celery_processes,
-            "celery_worker_problems": worker_problems,
-            "celery_checks": celery_checks,
-        }

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.stockpot.stack.plugins.plugin_utils import celery_processes as celery
+from ansible_collections.stockpot.stack.plugins.plugin_utils import nginx
 
 ROOT = Path(__file__).resolve().parents[2]
 
-
-def _of_role(role: str, name: str) -> ModuleType:
-    """A role's own filters, which check what it is given: here before the first change, there before its own."""
-    spec = importlib.util.spec_from_file_location(f"{role}_filters", ROOT / f"roles/{role}/filter_plugins/{name}.py")
-    if spec is None or spec.loader is None:
-        raise AnsibleError(f"the role {role} has lost its filters {name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-celery = _of_role("celery", "celery_processes")
-nginx = _of_role("nginx", "nginx")
 
 ROLES = ("redis", "postgresql", "django_app", "celery", "flower", "process_manager", "nginx")
 TOPICS = {
@@ -52,14 +39,6 @@ PLACEHOLDER = re.compile(
 )
 SHORTEST_SECRET = 16  # characters
 DEBIANS = ("12", "13")
-
-
-class FilterModule:
-    """Ansible's entry point."""
-
-    def filters(self) -> dict[str, Any]:
-        """The filters of this file by name."""
-        return {"problems": problems}
 
 
 class _Host:

@@ -13,11 +13,3 @@ def process_definition(definition: dict[str, Any], base: dict[str, Any], program
     """
     program, *arguments = definition["command"]
     return {**base, **definition, "command": [posixpath.join(programs, program), *arguments]}
-
-
-class FilterModule:
-    """What Ansible loads."""
-
-    def filters(self) -> dict[str, Any]:
-        """The filters by name."""
-        return {"process_definition": process_definition}
