@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.stockpot.stack.plugins.plugin_utils import celery_processes, contracts, django_app, nginx
+from ansible_collections.stockpot.stack.plugins.plugin_utils import celery_processes, contracts, django_app, nginx, redis
 
 
 class FilterModule:
@@ -21,4 +21,5 @@ class FilterModule:
             "process_definition": django_app.process_definition,
             "nginx_certificate_problems": nginx.nginx_certificate_problems,
             "nginx_logins": nginx.nginx_logins,
+            "redis_memory_bytes": redis.memory_bytes,
         }
