@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.stockpot.stack.plugins.plugin_utils import celery_processes, contracts, django_app, nginx, redis
+from ansible_collections.stockpot.stack.plugins.plugin_utils import (
+    celery_processes,
+    contracts,
+    django_app,
+    nginx,
+    redis,
+)
 
 
 class FilterModule:
@@ -20,6 +26,8 @@ class FilterModule:
             "celery_checks": celery_processes.celery_checks,
             "process_definition": django_app.process_definition,
             "nginx_certificate_problems": nginx.nginx_certificate_problems,
+            "pem": nginx.pem,
+            "certificate_entries": nginx.certificate_entries,
             "nginx_logins": nginx.nginx_logins,
             "redis_memory_bytes": redis.memory_bytes,
         }
