@@ -266,6 +266,7 @@ class Fake(Systemctl):
         )
         return (
             f"LoadState={state.load}\nActiveState={state.active}\nSubState={state.sub}\nResult={state.result}\n"
+            f"FragmentPath={' '.join(state.paths[:1])}\nDropInPaths={' '.join(state.paths[1:])}\n"
             f"UnitFileState={state.enabled}\nNeedDaemonReload={'yes' if state.needs_daemon_reload else 'no'}\n"
             f"InvocationID={state.invocation}\nExecMainStartTimestamp={started}\nExecMainStatus={state.exit_status}"
         )
@@ -343,6 +344,18 @@ def test_systemd_itself_says_when_it_has_to_read_again(tmp_path: Path, call: Cal
     dropin = {"path": str(tmp_path / "a.service.d/x.conf"), "content": "[Service]\n", "loaded_by": "nothing"}
     call(systemctl, [{"name": "a", "files": [dropin]}])
     assert systemctl.done == [["daemon-reload"]]
+
+
+@pytest.mark.parametrize("given", ["a@1.service", "a@1.service.d/x.conf", "a@.service.d/x.conf"])
+def test_a_unit_file_or_drop_in_that_systemd_does_not_know_is_read(
+    tmp_path: Path, call: Callable[..., services.Services], given: str
+) -> None:
+    package, own = "/lib/systemd/system/a@.service", str(tmp_path / "units" / given)
+    service = {"name": "a@1", "files": [{"path": own, "content": UNIT, "loaded_by": "nothing"}]}
+    for paths, done in (((package,), [["daemon-reload"]]), ((package, own), [])):
+        systemctl = Fake(running("a@1.service", paths=paths))
+        call(systemctl, [service])
+        assert systemctl.done == done
 
 
 def test_check_mode_foretells_a_bare_host(tmp_path: Path, call: Callable[..., services.Services]) -> None:

@@ -18,6 +18,8 @@ POLL_SECONDS = 0.2
 # What `systemctl show` is asked for.
 PROPERTIES = (
     "LoadState",
+    "FragmentPath",
+    "DropInPaths",
     "ActiveState",
     "SubState",
     "Result",
@@ -53,10 +55,14 @@ def timestamp(text: str) -> float:
 
 @dataclass(frozen=True)
 class State:
-    """A unit as systemd sees it. Times are seconds since 1970, 0 for never; `active_since` is of the monotonic clock."""
+    """A unit as systemd sees it, read from the files `paths`.
+
+    Times are seconds since 1970, 0 for never; `active_since` is of the monotonic clock.
+    """
 
     unit: str
     load: str = "loaded"
+    paths: tuple[str, ...] = ()
     active: str = "active"
     sub: str = "running"
     result: str = "success"
@@ -76,6 +82,7 @@ class State:
         return cls(
             unit=unit,
             load=given.get("LoadState", ""),
+            paths=(given.get("FragmentPath", ""), *given.get("DropInPaths", "").split()),
             active=given.get("ActiveState", ""),
             sub=given.get("SubState", ""),
             result=given.get("Result", ""),

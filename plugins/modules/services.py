@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -303,13 +304,28 @@ class Services:
     def _look(self) -> tuple[dict[str, State], Plan]:
         """The states of all services once systemd has read their files, and what there is to do."""
         states = self.systemctl.show(self.services)
-        unread = [unit for unit, state in states.items() if state.needs_daemon_reload]
+        unread = [unit for unit, state in states.items() if state.needs_daemon_reload or self._is_unread(state)]
         if unread:
             self.units = dict.fromkeys(unread, "systemd reloaded") | self.units
         if not self.check_mode and (unread or any(state.load != "loaded" for state in states.values())):
             self.systemctl.run("daemon-reload")
             states = self.systemctl.show(states)
         return states, plan(states, {unit: self._written_at(service) for unit, service in self.services.items()})
+
+    def _is_unread(self, state: State) -> bool:
+        """Whether a unit file or drop-in that is written here is not among what systemd has read the unit from.
+
+        systemd itself says it of files that it knows: not of a unit in place of a package's, nor in Debian 12 of a unit's
+        first drop-in.
+        """
+        template = re.sub(r"@.*\.", "@.", state.unit)
+        dropins = {str(self.folder / f"{name}.d") for name in (state.unit, template)}
+        for entry in self.services[state.unit]["files"]:
+            path = entry["path"]
+            is_read = path == str(self.folder / state.unit) or os.path.dirname(path) in dropins
+            if is_read and _file(entry) and path not in state.paths:
+                return state.load == "loaded"
+        return False
 
     def _written_at(self, service: Mapping[str, Any]) -> dict[str, float]:
         """When the youngest file of a service was written, by what loads it; what this call writes is younger than anything."""
