@@ -52,7 +52,7 @@ def block(configuration: str, opening: str) -> str:
 
 @pytest.mark.parametrize("given", [{}, EVERYTHING], ids=["little", "everything"])
 @pytest.mark.parametrize("debian", ["12", "13"])
-@pytest.mark.parametrize("template", ["nginx.conf.j2", "logins.conf.j2", "nginx.service.j2"])
+@pytest.mark.parametrize("template", ["nginx.conf.j2", "logins.conf.j2"])
 def test_every_template_is_whole(template: str, debian: str, given: dict[str, Any]) -> None:
     """Nothing is undefined, every brace is closed, and the file says whose it is."""
     text = written(template, debian, **given)
