@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.stockpot.stack.plugins.plugin_utils import celery_processes, contracts, django_app, nginx, redis
+from ansible_collections.stockpot.stack.plugins.plugin_utils import (
+    celery_processes,
+    django_app,
+    nginx,
+    redis,
+)
 
 
 class FilterModule:
@@ -14,7 +19,6 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
         return {
-            "problems": contracts.problems,
             "celery_processes": celery_processes.celery_processes,
             "celery_worker_problems": celery_processes.worker_problems,
             "celery_checks": celery_processes.celery_checks,

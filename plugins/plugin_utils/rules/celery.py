@@ -10,6 +10,4 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.celery_processes im
 
 def problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the workers."""
-    return worker_problems(
-        given["celery_workers"], given["celery_worker_defaults"], given["celery_routed_queues"]
-    )
+    return worker_problems(given["celery_workers"], given["celery_worker_defaults"], given["celery_routed_queues"])
