@@ -10,14 +10,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
-
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import celery, nginx, postgresql, redis
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
+    celery,
+    nginx,
+    postgresql,
+    process_manager,
+    redis,
+)
 
 RULES: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "celery": celery.problems,
     "nginx": nginx.problems,
     "postgresql": postgresql.problems,
+    "process_manager": process_manager.problems,
     "redis": redis.problems,
 }
 
