@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import role_problems
 
 

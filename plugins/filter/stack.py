@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.stockpot.stack.plugins.plugin_utils import celery_processes, contracts, django_app, nginx, redis
+from ansible_collections.stockpot.stack.plugins.plugin_utils import contracts, nginx, processes, redis
 
 
 class FilterModule:
@@ -15,10 +15,7 @@ class FilterModule:
         """The filters by name."""
         return {
             "problems": contracts.problems,
-            "celery_processes": celery_processes.celery_processes,
-            "celery_worker_problems": celery_processes.worker_problems,
-            "celery_checks": celery_processes.celery_checks,
-            "process_definition": django_app.process_definition,
+            "celery_canary": processes.celery_canary,
             "nginx_certificate_problems": nginx.nginx_certificate_problems,
             "nginx_logins": nginx.nginx_logins,
             "redis_memory_bytes": redis.memory_bytes,

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.stockpot.stack.plugins.plugin_utils import celery_processes as celery
 from ansible_collections.stockpot.stack.plugins.plugin_utils import nginx
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import celery
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -167,11 +167,13 @@ def _workers(host: _Host, groups: Mapping[str, list[str]]) -> list[str]:
     where = host.file("celery")
     if not workers:
         return [f"celery_workers is empty: no task would ever run. Define a worker in {where}."]
-    found = celery.worker_problems(
-        workers, host.get("celery_worker_defaults") or {}, host.get("celery_routed_queues") or ()
-    )
-    if found:
-        return found
+    given = {
+        "celery_workers": workers,
+        "celery_worker_defaults": host.get("celery_worker_defaults") or {},
+        "celery_routed_queues": host.get("celery_routed_queues") or [],
+    }
+    if found := celery.problems(given):
+        return [f"{problem} Mend it in {where}." for problem in found]
     members = host.get("topology_workers")
     for worker in workers:
         for wanted in worker.get("hosts", []):

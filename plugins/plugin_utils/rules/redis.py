@@ -43,7 +43,9 @@ def _prefixes(given: Mapping[str, Any]) -> list[str]:
         if not re.fullmatch(r"[A-Za-z0-9_.:-]*[:_.-]", given[name])
     ]
     if cache.startswith(celery) or celery.startswith(cache):
-        found.append("redis_celery_key_prefix and redis_cache_key_prefix: neither may begin with the other; change one.")
+        found.append(
+            "redis_celery_key_prefix and redis_cache_key_prefix: neither may begin with the other; change one."
+        )
     return found
 
 
