@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
-
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import celery, nginx, postgresql, redis
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import celery, django_app, nginx, postgresql, redis
 
 RULES: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "celery": celery.problems,
+    "django_app": django_app.problems,
     "nginx": nginx.problems,
     "postgresql": postgresql.problems,
     "redis": redis.problems,
