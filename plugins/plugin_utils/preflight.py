@@ -32,7 +32,14 @@ def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
             if stack.SECRETS.get(subject(problem), ("-",))[0] not in told:
                 found.append(problem)
     where = Places(variables)
-    return [where.added_to(problem) for problem in dict.fromkeys(found)]
+    return [where.added_to(problem) for problem in dict.fromkeys(found) if not is_echo(problem, found)]
+
+
+def is_echo(problem: str, found: list[str]) -> bool:
+    """Whether a value cannot be computed only because of a mistake that is told by its own name."""
+    return " cannot be computed: " in problem and any(
+        other.rstrip(".") in problem for other in found if other != problem
+    )
 
 
 def subject(problem: str) -> str:

@@ -31,6 +31,11 @@ def complete(definitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return result.validated_parameters[name]
 
 
+def unit_name(definition: Mapping[str, Any], application: str, kind: str = "service") -> str:
+    """The unit of a process definition; `kind` is service or socket."""
+    return f"{application}-{definition['name']}.{kind}"
+
+
 def word(text: Any) -> str:
     """A text as one literal word of a unit file, for Environment= and paths: nothing in it is expanded by systemd.
 
@@ -71,7 +76,6 @@ def process_services(
     program = Path(role_path, "files", "stop-process").read_text(encoding="utf-8")
     services = []
     for process in complete(definitions):
-        unit = f"{application}-{process['name']}"
         values = {
             "application": application,
             "process": process,
@@ -82,16 +86,17 @@ def process_services(
             "title": " ".join((process["description"] or f"{application} {process['name']}").split()).replace(
                 "%", "%%"
             ),
-            "unit": unit,
+            "socket": unit_name(process, application, "socket"),
         }
         kinds = ["socket", "service"] if process["socket"] else ["service"]
         for kind in kinds:
+            unit = unit_name(process, application, kind)
             text = templates.get_template(f"process.{kind}.j2").render(values)
             services.append(
                 {
-                    "name": f"{unit}.{kind}",
+                    "name": unit,
                     "phase": process["phase"],
-                    "files": [{"path": f"{UNIT_FOLDER}/{unit}.{kind}", "content": text}],
+                    "files": [{"path": f"{UNIT_FOLDER}/{unit}", "content": text}],
                     "stop_seconds": stop_seconds(process),
                 }
             )

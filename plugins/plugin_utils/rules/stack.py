@@ -53,7 +53,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         A sentence for each mistake, beginning with the variable's name or "The group"; empty when nothing is wrong.
     """
     found: list[str] = []
-    for check in (_platform, _groups, _managed, _secrets, _renamed, _workers, _site):
+    for check in (_platform, _groups, _managed, _archive, _secrets, _renamed, _workers, _site):
         try:
             found += check(given)
         except (AnsibleError, LookupError) as error:
@@ -105,6 +105,11 @@ def _managed(given: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _archive(given: Mapping[str, Any]) -> list[str]:
+    """What kept the preflight from packing the project; told even where the role's other arguments cannot be computed."""
+    return list(given["django_app_archive"].get("problems", []))
+
+
 def _secrets(given: Mapping[str, Any]) -> list[str]:
     found = []
     for name, (vault, group) in SECRETS.items():
@@ -134,20 +139,24 @@ def _workers(given: Mapping[str, Any]) -> list[str]:
         return ["celery_workers is empty: no task would ever run. Define a worker."]
     found = []
     visibility = int(given["celery_visibility_timeout"])
+    too_long = {}
     for worker in workers:
         if not isinstance(worker, Mapping):
             continue  # the role celery says so
         limit = {**(given["celery_worker_defaults"] or {}), **worker}.get("time_limit")
         if limit and float(limit) >= visibility:
-            found.append(
-                f"celery_visibility_timeout is {visibility} s, but the worker {worker.get('name')} lets a task run {limit} s: "
-                "Redis would hand the task to a second worker while it runs. Raise it above the longest time_limit."
-            )
+            too_long[worker.get("name")] = limit
         found += [
             f"celery_workers: {worker.get('name')} names the host {host}, which is not in the group workers. Mend its `hosts`."
             for host in worker.get("hosts", [])
             if host not in given["topology_workers"]
         ]
+    if too_long:
+        found.append(
+            f"celery_visibility_timeout is {visibility} s, but a task may run longer ("
+            + ", ".join(f"{limit} s in the worker {name}" for name, limit in too_long.items())
+            + "): Redis would hand it to a second worker while it runs. Raise it above the longest time_limit."
+        )
     return found
 
 
