@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import role_problems
 
 
@@ -23,5 +22,5 @@ class ActionModule(ActionBase):
             return {**result, "changed": False, "skipped": True, "skip_reason": "The preflight has checked it."}
         problems = role_problems(given["role"], variables, self._loader)
         if problems:
-            return {**result, "failed": True, "problems": problems, "msg": "\n".join(problems)}
+            return {**result, "failed": True, "msg": "\n".join(problems)}
         return {**result, "changed": False}

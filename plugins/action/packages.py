@@ -8,9 +8,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 # A fresh image's folder of lists can be new and empty, which apt's own age check takes for fresh.
-LISTS_ARE_FRESH = (
-    "find /var/lib/apt/lists -maxdepth 0 -mmin -1440 | grep -q . && ls /var/lib/apt/lists | grep -q _Packages && echo fresh"
-)
+LISTS_ARE_FRESH = "find /var/lib/apt/lists -maxdepth 0 -mmin -1440 | grep -q . && ls /var/lib/apt/lists | grep -q _Packages && echo fresh"
 
 
 class ActionModule(ActionBase):
@@ -27,7 +25,9 @@ class ActionModule(ActionBase):
                 "install_recommends": {"type": "bool", "default": True},
             }
         )
-        query = shlex.join(["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\n", *given["names"]])
+        query = shlex.join(
+            ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\n", *given["names"]]
+        )
         seen = self._low_level_execute_command(f"{query} 2>/dev/null; {LISTS_ARE_FRESH}", executable="/bin/sh")
         lines = seen.get("stdout_lines", [])
         missing = [name for name in given["names"] if f"installed {name}" not in lines]

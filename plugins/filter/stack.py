@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.stockpot.stack.plugins.plugin_utils import (
-    celery_processes,
-    contracts,
-    django_app,
-    nginx,
-    redis,
-)
+from ansible_collections.stockpot.stack.plugins.plugin_utils import environment, nginx, processes, redis, units
 
 
 class FilterModule:
@@ -20,14 +14,11 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
         return {
-            "problems": contracts.problems,
-            "celery_processes": celery_processes.celery_processes,
-            "celery_worker_problems": celery_processes.worker_problems,
-            "celery_checks": celery_processes.celery_checks,
-            "process_definition": django_app.process_definition,
-            "nginx_certificate_problems": nginx.nginx_certificate_problems,
-            "pem": nginx.pem,
+            "celery_canary": processes.celery_canary,
             "certificate_entries": nginx.certificate_entries,
             "nginx_logins": nginx.nginx_logins,
+            "pem": nginx.pem,
+            "process_services": units.process_services,
             "redis_memory_bytes": redis.memory_bytes,
+            "without_secrets": environment.without_secrets,
         }

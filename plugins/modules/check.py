@@ -25,9 +25,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-problems:
-  description: The mistakes, a sentence each.
-  type: list
-  elements: str
+msg:
+  description: The mistakes, a line each.
+  type: str
   returned: failure
 """

@@ -307,7 +307,9 @@ class Services:
         unread = [unit for unit, state in states.items() if state.needs_daemon_reload or self._is_unread(state)]
         if unread:
             self.units = dict.fromkeys(unread, "systemd reloaded") | self.units
-        if not self.check_mode and (unread or any(state.load != "loaded" for state in states.values())):
+        # systemd 252 takes its time to notice the first drop-in of a unit.
+        written = any(Path(path).is_relative_to(self.folder) for path in self.rewritten)
+        if not self.check_mode and (unread or written or any(state.load != "loaded" for state in states.values())):
             self.systemctl.run("daemon-reload")
             states = self.systemctl.show(states)
         return states, plan(states, {unit: self._written_at(service) for unit, service in self.services.items()})

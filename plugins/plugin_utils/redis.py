@@ -6,7 +6,18 @@ import re
 
 # Settings that are the role's; a test compares the first line's with what the role proves.
 OWN_SETTINGS = (
-    *("bind", "port", "protected-mode", "timeout", "databases", "maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "aclfile"),
+    *(
+        "bind",
+        "port",
+        "protected-mode",
+        "timeout",
+        "databases",
+        "maxmemory",
+        "maxmemory-policy",
+        "appendonly",
+        "appendfsync",
+        "aclfile",
+    ),
     *("save", "dir", "user", "include", "unixsocket", "requirepass", "masterauth"),
 )
 MEMORY = re.compile(r"([1-9][0-9]*)([kmg]b?)?", re.IGNORECASE)

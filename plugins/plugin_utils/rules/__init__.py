@@ -10,14 +10,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
-
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import celery, nginx, postgresql, redis
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
+    celery,
+    django_app,
+    flower,
+    nginx,
+    postgresql,
+    process_manager,
+    redis,
+)
 
 RULES: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "celery": celery.problems,
+    "django_app": django_app.problems,
+    "flower": flower.problems,
     "nginx": nginx.problems,
     "postgresql": postgresql.problems,
+    "process_manager": process_manager.problems,
     "redis": redis.problems,
 }
 

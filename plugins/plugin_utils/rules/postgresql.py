@@ -37,9 +37,13 @@ def problems(given: Mapping[str, Any]) -> list[str]:
     if not 1 <= given["postgresql_port"] <= 65535:
         found.append(f"postgresql_port is {given['postgresql_port']}: it has to be between 1 and 65535.")
     if not 1 <= given["postgresql_memory_percent"] <= 90:
-        found.append(f"postgresql_memory_percent is {given['postgresql_memory_percent']}: it has to be between 1 and 90.")
+        found.append(
+            f"postgresql_memory_percent is {given['postgresql_memory_percent']}: it has to be between 1 and 90."
+        )
     if given["postgresql_max_connections"] < 10:
-        found.append(f"postgresql_max_connections is {given['postgresql_max_connections']}: 10 are the least that is of use.")
+        found.append(
+            f"postgresql_max_connections is {given['postgresql_max_connections']}: 10 are the least that is of use."
+        )
     return found
 
 

@@ -43,14 +43,16 @@ def _prefixes(given: Mapping[str, Any]) -> list[str]:
         if not re.fullmatch(r"[A-Za-z0-9_.:-]*[:_.-]", given[name])
     ]
     if cache.startswith(celery) or celery.startswith(cache):
-        found.append("redis_celery_key_prefix and redis_cache_key_prefix: neither may begin with the other; change one.")
+        found.append(
+            "redis_celery_key_prefix and redis_cache_key_prefix: neither may begin with the other; change one."
+        )
     return found
 
 
 def _numbers(given: Mapping[str, Any]) -> list[str]:
     found = []
     if given["redis_maxmemory"] and not redis.MEMORY.fullmatch(given["redis_maxmemory"]):
-        found.append(f"redis_maxmemory is {given['redis_maxmemory']!r}: write bytes, or a number with kb, mb or gb.")
+        found.append(f"redis_maxmemory: bytes, or a number with kb, mb or gb, not {given['redis_maxmemory']!r}.")
     if not 1 <= given["redis_memory_percent"] <= 90:
         found.append(f"redis_memory_percent is {given['redis_memory_percent']}: it has to be between 1 and 90.")
     if not 1 <= given["redis_port"] <= 65535:

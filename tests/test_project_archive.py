@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.stockpot.stack.plugins.modules import application_archive, release_prune
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project import archive
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project import pack as pack_project
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project.source import ProjectError
 
+ROOT = Path(__file__).resolve().parent.parent
 LOCKED = "django==5.2.19 \\\n    --hash=sha256:aa\nGunicorn==27.0.1 \\\n    --hash=sha256:bb\n"
 
 
@@ -57,20 +61,20 @@ def pack(tmp_path: Path) -> Callable[..., dict[str, str]]:
 
     def run(source: Path | str, **options: Any) -> dict[str, str]:
         given = {"version": "", "subdirectory": "", "requirements": "requirements.txt", "packages": []} | options
-        return application_archive.application_archive(source=str(source), cache=tmp_path / "cache", **given)
+        return pack_project(source=str(source), cache=tmp_path / "cache", **given)
 
     return run
 
 
 @pytest.fixture
 def refused(pack: Callable[..., dict[str, str]]) -> Callable[..., str]:
-    """Pack a source that cannot be packed; returns the variable at fault and the message."""
+    """Pack a source that cannot be packed; returns the one sentence."""
 
     def run(source: Path | str, **options: Any) -> str:
-        with pytest.raises(application_archive.ArchiveError) as caught:
+        with pytest.raises(ProjectError) as caught:
             pack(source, **options)
-        option, message = caught.value.args
-        return f"{option}: {message}"
+        assert len(caught.value.problems) == 1, caught.value.problems
+        return caught.value.problems[0]
 
     return run
 
@@ -169,7 +173,8 @@ def test_what_the_control_node_ignores_cannot_be_asked_for(repository: Path, ref
 
 
 def test_a_missing_source_is_named(tmp_path: Path, refused: Callable) -> None:
-    assert refused(tmp_path / "nowhere") == f"source: there is no folder {tmp_path}/nowhere on the control node."
+    message = refused(tmp_path / "nowhere")
+    assert message.startswith(f"django_app_source: there is no folder {tmp_path}/nowhere on the control node.")
 
 
 def test_a_relative_source_is_refused(refused: Callable) -> None:
@@ -178,25 +183,60 @@ def test_a_relative_source_is_refused(refused: Callable) -> None:
 
 def test_an_unreachable_repository_shows_what_git_says(tmp_path: Path, refused: Callable) -> None:
     message = refused(f"file://{tmp_path}/nowhere", version="v1")
-    assert message.startswith("source: git cannot fetch")
+    assert message.startswith("django_app_source: git cannot fetch")
     assert "nowhere" in message
 
 
-def test_a_password_in_the_address_is_refused_and_not_repeated(refused: Callable) -> None:
-    message = refused("https://me:hunter2@example.com/shop.git", version="v1")
-    assert message.startswith("source: holds a password")
+@pytest.mark.parametrize(
+    "address", ["https://me:hunter2@example.com/shop.git", "HTTPS://:hunter2@h/s", "me:hunter2@h:s"]
+)
+def test_a_password_in_the_address_is_refused_and_not_repeated(refused: Callable, address: str) -> None:
+    message = refused(address, version="v1")
+    assert message.startswith("django_app_source holds a password")
     assert "hunter2" not in message
+
+
+def test_a_token_in_the_address_is_not_repeated_by_git(refused: Callable) -> None:
+    message = refused("https://t0ken-hunter2@127.0.0.1:9/shop.git", version="v1")
+    assert message.startswith("django_app_source: git cannot fetch https://***@127.0.0.1:9/shop.git")
+    assert "hunter2" not in message
+
+
+def test_a_control_node_without_git_is_told_so(
+    project: Path, refused: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "Install git" in refused(project)
+
+
+def test_mistakes_are_told_together(pack: Callable, project: Path) -> None:
+    with pytest.raises(ProjectError) as in_what_is_written:
+        pack("shop", version="-v", subdirectory="..")
+    write(project, requirements_dot_txt="django==5.2.19\n-r more.txt\n")
+    (project / "shop/link").symlink_to("/etc/passwd")
+    with pytest.raises(ProjectError) as in_the_files:
+        pack(project)
+    assert [problem.partition(":")[0] for problem in in_what_is_written.value.problems] == [
+        "django_app_source",
+        "django_app_version",
+        "django_app_subdirectory",
+    ]
+    assert [problem.partition(":")[0] for problem in in_the_files.value.problems] == [
+        "django_app_source",
+        "django_app_requirements",
+        "django_app_requirements",
+    ]
 
 
 @pytest.mark.parametrize("version", ["v9", "--upload-pack=touch"])
 def test_a_version_that_does_not_exist_is_named(repository: Path, refused: Callable, version: str) -> None:
     message = refused(repository, version=version)
-    assert message.startswith("version: ")
+    assert message.startswith("django_app_version: ")
     assert version in message
 
 
 def test_a_git_address_needs_a_version(repository: Path, refused: Callable) -> None:
-    assert refused(f"file://{repository}").startswith("version: is empty")
+    assert refused(f"file://{repository}").startswith("django_app_version is empty")
 
 
 def test_a_version_of_a_folder_outside_git_is_refused(project: Path, refused: Callable) -> None:
@@ -206,7 +246,7 @@ def test_a_version_of_a_folder_outside_git_is_refused(project: Path, refused: Ca
 @pytest.mark.parametrize("version", ["", "v1"])
 def test_a_missing_subdirectory_is_named(repository: Path, refused: Callable, version: str) -> None:
     message = refused(repository, subdirectory="backend", version=version)
-    assert message.startswith("subdirectory: ")
+    assert message.startswith("django_app_subdirectory: ")
     assert "no folder backend" in message
 
 
@@ -215,11 +255,11 @@ def test_a_subdirectory_outside_the_source_is_refused(project: Path, refused: Ca
 
 
 def test_a_folder_without_manage_py_is_refused(project: Path, refused: Callable) -> None:
-    assert refused(project, subdirectory="shop").startswith("subdirectory: there is no manage.py")
+    assert refused(project, subdirectory="shop").startswith("django_app_subdirectory: there is no manage.py")
 
 
 def test_a_missing_requirements_file_is_named(project: Path, refused: Callable) -> None:
-    assert refused(project, requirements="locked.txt").startswith("requirements: there is no locked.txt")
+    assert refused(project, requirements="locked.txt").startswith("django_app_requirements: there is no locked.txt")
 
 
 @pytest.mark.parametrize("line", ["django==5.2.19", "-e .", "shop @ https://example.com/shop.zip"])
@@ -228,8 +268,15 @@ def test_a_requirement_without_hash_is_named_with_the_command_that_locks(
 ) -> None:
     write(project, requirements_dot_txt=LOCKED + "-r more.txt\n", more_dot_txt=f"# why\n{line}  # because\n")
     message = refused(project)
-    assert f"{line.split()[0]!r} in more.txt has no hash" in message
+    assert f"more.txt has no hash for {line.split()[0]}." in message
     assert "uv pip compile" in message
+
+
+def test_a_lock_that_includes_itself_or_is_a_link_is_read(project: Path, pack: Callable) -> None:
+    write(project, locks__main_dot_txt=LOCKED + "-r requirements.txt\n")
+    (project / "requirements.txt").unlink()
+    (project / "requirements.txt").symlink_to("locks/main.txt")
+    assert pack(project, packages=["gunicorn"])["digest"]
 
 
 def test_a_package_that_has_to_be_locked_is_missed(project: Path, pack: Callable, refused: Callable) -> None:
@@ -265,31 +312,58 @@ def test_a_version_with_a_submodule_is_refused_and_a_checked_out_one_is_packed(
 
 def test_only_the_archives_used_last_are_kept(project: Path, pack: Callable) -> None:
     first = pack(project)
-    for number in range(application_archive.ARCHIVES_KEPT):
+    for number in range(archive.ARCHIVES_KEPT):
         write(project, manage_dot_py=f"run({number})\n")
         last = pack(project)
         os.utime(last["archive"], (time.time() + number, time.time() + number))
     assert not Path(first["archive"]).exists()
-    assert len(list(Path(last["archive"]).parent.glob("*.tar.gz"))) == application_archive.ARCHIVES_KEPT
+    assert len(list(Path(last["archive"]).parent.glob("*.tar.gz"))) == archive.ARCHIVES_KEPT
 
 
 @pytest.fixture
-def releases(tmp_path: Path) -> Iterator[Path]:
-    """Four complete releases, a the oldest, and a broken build."""
-    folder = tmp_path / "releases"
-    for age, name in enumerate("dcba"):
-        write(folder / name, _dot_complete="")
-        os.utime(folder / name / ".complete", (1000 - age, 1000 - age))
-    (folder / "broken").mkdir()
-    return folder
+def play(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the action in a play for a host that nothing can reach, as loud as Ansible gets about a task's arguments."""
+
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        action = {"cache": str(tmp_path / "cache"), "packages": ["gunicorn"], **options}
+        tasks = [
+            {"stockpot.stack.project_archive": action, "register": "packed"},
+            {"ansible.builtin.debug": {"msg": "archive={{ packed.archive }} problems={{ packed.problems | length }}"}},
+        ]
+        playbook = tmp_path / "play.yml"
+        playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "become": True, "tasks": tasks}]))
+        return subprocess.run(
+            ["ansible-playbook", "-vvv", "--inventory=host.invalid,", *arguments, str(playbook)],
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
 
 
-def test_pruning_keeps_the_newest_and_the_current_release(releases: Path) -> None:
-    found = release_prune.removable_releases(releases, keep=2, current="a")
-    assert {release.name for release in found} == {"broken", "b", "c"}
+def test_the_action_packs_on_the_control_node_in_a_dry_run_too_and_reports_no_change(
+    project: Path, play: Callable, tmp_path: Path
+) -> None:
+    ran = play("--check", source=str(project))
+    assert ran.returncode == 0, ran.stdout
+    assert f"archive={tmp_path}/cache/" in ran.stdout
+    assert "changed=0" in ran.stdout
+    assert len(list((tmp_path / "cache").glob("*.tar.gz"))) == 1
 
 
-def test_pruning_spares_a_release_that_a_process_runs_from(releases: Path) -> None:
-    with subprocess.Popen(["/bin/cat"], cwd=releases / "b", stdin=subprocess.PIPE):
-        found = release_prune.removable_releases(releases, keep=1, current="d")
-        assert {release.name for release in found} == {"broken", "a", "c"}
+def test_the_action_fails_with_the_sentences(tmp_path: Path, play: Callable) -> None:
+    ran = play(source=f"{tmp_path}/nowhere", subdirectory="..")
+    assert ran.returncode != 0
+    assert "django_app_source: there is no folder" in ran.stdout
+    assert "django_app_subdirectory: .. has to be" in ran.stdout
+    assert "Traceback" not in ran.stdout
+
+
+def test_a_report_leaves_the_refusal_to_its_caller(play: Callable) -> None:
+    ran = play(source="https://me:hunter2@example.com/shop.git", subdirectory="..", report=True)
+    assert ran.returncode == 0, ran.stdout
+    assert "archive= problems=2" in ran.stdout.replace('"', "")
+    assert "hunter2" not in ran.stdout + ran.stderr

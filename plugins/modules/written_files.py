@@ -1,0 +1,118 @@
+#!/usr/bin/python
+"""Write several files in one call, each with its owner, mode and validation."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.stockpot.stack.plugins.module_utils.files import File, FileError, write
+
+DOCUMENTATION = r"""
+module: written_files
+short_description: Write several files in one call
+description:
+  - Writes files one after the other, in the order given, each in one step after its validation succeeded.
+    A file that systemd-sysusers or systemd-tmpfiles validates so makes the users and folders of those that come after it.
+  - In check mode foretells what would be written; owners and groups that a bare server does not have yet are no error then.
+options:
+  files:
+    description: The files.
+    type: list
+    elements: dict
+    required: true
+    options:
+      path:
+        description: Where it stands. Its folder is made when it is missing.
+        type: path
+        required: true
+      content:
+        description: What is in it.
+        type: str
+      secret_content:
+        description: The same for what no output, difference or journal may show.
+        type: str
+      owner:
+        description: User it belongs to.
+        type: str
+        default: root
+      group:
+        description: Group it belongs to.
+        type: str
+        default: root
+      mode:
+        description: Its mode in octal digits.
+        type: str
+        default: "0644"
+      validate:
+        description: Command that has to succeed before the new file takes its place; C(%s) is the new file. Words as in a shell, without one.
+        type: str
+        default: ""
+author: Stockpot
+"""
+
+EXAMPLES = r"""
+- name: Write the user and a file of theirs
+  stockpot.stack.written_files:
+    files:
+      - path: /etc/sysusers.d/library.conf
+        content: "u library - - /var/lib/library\n"
+        validate: systemd-sysusers %s
+      - path: /etc/library.key
+        secret_content: "{{ library_key }}"
+        group: library
+        mode: "0640"
+"""
+
+RETURN = r"""
+written:
+  description: Paths of the files whose content, owner, group or mode was another.
+  type: list
+  elements: str
+  returned: success
+"""
+
+FILE = {
+    "path": {"type": "path", "required": True},
+    "content": {"type": "str"},
+    "secret_content": {"type": "str", "no_log": True},
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str", "default": "root"},
+    "mode": {"type": "str", "default": "0644"},
+    "validate": {"type": "str", "default": ""},
+}
+
+
+def file_of(given: dict[str, str | None]) -> File:
+    """The file that an element of `files` describes."""
+    secret = given.pop("secret_content")
+    return File(**{**given, "content": given["content"] if secret is None else secret, "secret": secret is not None})
+
+
+def main() -> None:
+    """The Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": FILE,
+                "mutually_exclusive": [("content", "secret_content")],
+                "required_one_of": [("content", "secret_content")],
+            }
+        },
+        supports_check_mode=True,
+    )
+    written, diff = [], []
+    for file in map(file_of, module.params["files"]):
+        try:
+            outcome = write(file, scratch=module.tmpdir, check_mode=module.check_mode)
+        except FileError as error:
+            module.fail_json(msg=str(error), written=written)
+        if outcome.written or outcome.adjusted:
+            written.append(file.path)
+        diff += outcome.diff
+    module.exit_json(changed=bool(written), written=written, diff=diff)
+
+
+if __name__ == "__main__":
+    main()
