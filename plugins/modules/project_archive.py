@@ -10,7 +10,8 @@ description:
   - Runs on the control node, in Ansible's own process. Servers get the archive and need neither git nor deploy keys.
   - From a folder, packs what git tracks and what it neither tracks nor ignores. Ignored files never leave the machine.
     A folder outside git is treated alike, its own C(.gitignore) files included; virtualenvs and caches stay out.
-  - From a git address, or a folder and a O(version), packs that version. Fetching uses the caller's own ssh keys and git settings.
+  - From a git address, or a folder and a O(version), packs that version. Fetching uses the caller's own ssh keys
+    and git settings.
   - Writes nothing but its cache, in check mode too, so it never reports a change.
   - A branch can move between two calls. Call it once for all hosts (C(run_once)) and give them what it returned.
 options:
@@ -19,7 +20,7 @@ options:
     type: str
     required: true
   version:
-    description: Tag, branch or commit. Needed with a git address; empty with a folder packs the files as they lie there.
+    description: Tag, branch or commit. Needed with a git address; empty packs a folder as it lies there.
     type: str
     default: ""
   subdirectory:
@@ -40,7 +41,7 @@ options:
     type: path
     default: ~/.cache/stockpot
   report:
-    description: Whether an operator's mistake is only returned, in RV(problems), for the caller to refuse it among others.
+    description: Whether an operator's mistake is only returned, in RV(problems), for the caller to refuse.
     type: bool
     default: false
 """
@@ -76,7 +77,7 @@ commit:
   type: str
   returned: success
 problems:
-  description: What the operator has to change, in sentences that begin with a variable of the role P(stockpot.stack.django_app#role).
+  description: What the operator has to change, in sentences that begin with a variable of the role django_app.
   type: list
   elements: str
   returned: always

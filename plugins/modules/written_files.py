@@ -11,8 +11,8 @@ module: written_files
 short_description: Write several files in one call
 description:
   - Writes files one after the other, in the order given, each in one step after its validation succeeded.
-    A file that systemd-sysusers or systemd-tmpfiles validates so makes the users and folders of those that come after it.
-  - In check mode foretells what would be written; owners and groups that a bare server does not have yet are no error then.
+    So a file that systemd-sysusers or systemd-tmpfiles validates makes the users and folders of those after it.
+  - In check mode foretells what would be written; owners and groups that a bare server lacks are no error then.
 options:
   files:
     description: The files.
@@ -43,7 +43,9 @@ options:
         type: str
         default: "0644"
       validate:
-        description: Command that has to succeed before the new file takes its place; C(%s) is the new file. Words as in a shell, without one.
+        description:
+          - Command that has to succeed before the new file takes its place; C(%s) is the new file.
+          - Words as in a shell, without one.
         type: str
         default: ""
 author: Stockpot

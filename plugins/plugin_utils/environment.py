@@ -43,8 +43,8 @@ def without_secrets(environment: Mapping[str, Any], secrets: Iterable[Any]) -> d
         secrets: what must not reach the host; each is found as it stands and quoted as in URLs.
 
     Returns:
-        The same names. A secret, and the password in the user info of any URL, becomes a stand-in that leaves the URL a URL;
-        a value that is nothing but a secret becomes one that is as long and varied as Django's checks want a key.
+        The same names. A secret, and the password in the user info of any URL, becomes a stand-in that leaves the URL
+        one; a value that is nothing but a secret becomes one as long and varied as Django's checks want a key.
     """
     hidden = {str(secret) for secret in secrets if secret}
     spellings = {

@@ -130,7 +130,7 @@ def pushed_to(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     push = f"""
 cd {repository}
 git checkout --quiet --force main
-sed --in-place "s/library, .* edition/library, edition $(wc -l <{pushes})/;s/edition [0-9]*/edition $(wc -l <{pushes})/" {page}
+sed --in-place -E "s/library, .*<.h1>/library, edition $(wc -l <{pushes})<\\/h1>/" {page}
 echo pushed >>{pushes}
 git -c user.name=Test -c user.email=test@example.com -c commit.gpgsign=false commit --quiet --all --message=pushed
 """

@@ -122,7 +122,8 @@ def entries_of_commit(repository: Path, commit: str, folder: str) -> dict[str, E
 def link_problems(entries: Mapping[str, Entry]) -> list[str]:
     """The links that leave the project, a sentence each: on the server they would point anywhere."""
     return [
-        f"django_app_source: the link {name} leaves the project (it points to {os.fsdecode(entry.data)}). Replace it by the file."
+        f"django_app_source: the link {name} leaves the project (it points to {os.fsdecode(entry.data)}). "
+        "Replace it by the file."
         for name, entry in entries.items()
         if entry.link and target_of(name, entry).split("/")[0] in ("", "..")
     ]

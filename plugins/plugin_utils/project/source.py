@@ -99,7 +99,8 @@ def address_problems(source: str, version: str) -> list[str]:
             found.append(f"django_app_version is empty. Name the tag, branch or commit of {source} to deploy.")
     elif not local.is_absolute():
         found.append(
-            f"django_app_source: {source!r} is neither an absolute path on the control node nor a git address. Write one."
+            f"django_app_source: {source!r} is neither an absolute path on the control node nor a git address. "
+            "Write one."
         )
     elif not local.is_dir():
         found.append(f"django_app_source: there is no folder {local} on the control node. Name the project's.")

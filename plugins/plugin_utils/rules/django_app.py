@@ -44,12 +44,13 @@ def _project(given: Mapping[str, Any]) -> list[str]:
     found = []
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,24}", given["django_app_name"]):
         found.append(
-            f"django_app_name is {given['django_app_name']!r}: it names a system user and units; take at most 25 lower-case "
-            "letters, digits and dashes, a letter first."
+            f"django_app_name is {given['django_app_name']!r}: it names a system user and units; take at most 25 "
+            "lower-case letters, digits and dashes, a letter first."
         )
     if not re.fullmatch(MODULE, given["django_app_settings_module"]):
         found.append(
-            f"django_app_settings_module is {given['django_app_settings_module']!r}: write a module such as config.settings."
+            f"django_app_settings_module is {given['django_app_settings_module']!r}: "
+            "write a module such as config.settings."
         )
     if not re.fullmatch(rf"{MODULE}:[A-Za-z_]\w*(\(.*\))?", given["django_app_wsgi"]):
         found.append(
