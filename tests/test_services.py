@@ -384,6 +384,16 @@ def test_written_says_which_phases_have_something_to_do(tmp_path: Path, call: Ca
     assert systemctl.done == []
 
 
+def test_a_check_of_what_is_written_foretells_what_is_run_then(
+    tmp_path: Path, call: Callable[..., services.Services]
+) -> None:
+    (tmp_path / "environment").touch()
+    service = {"name": "a", "files": [{"path": str(tmp_path / "environment")}]}
+    for check_mode, foretold in ((True, ["to be restarted\n"]), (False, [])):
+        work = call(Fake(running()), [service], state="written", check_mode=check_mode)
+        assert [entry["after"] for entry in work.diff] == foretold
+
+
 def test_a_service_that_dies_is_shown_with_its_journal(call: Callable[..., services.Services]) -> None:
     with pytest.raises(ServiceError, match=r"a\.service ended right after it was started") as error:
         call(Fake(dying=("a.service",)), [{"name": "a"}])

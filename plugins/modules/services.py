@@ -264,8 +264,10 @@ class Services:
         """The phases in which there is something to do for a service, in their order."""
         _states, todo = self._look()
         wanted = {unit for units in todo for unit in units}
-        for event, units in (("start", todo.start), ("restart", todo.restart), ("reload", todo.reload)):
-            self._foretell(units, f"to be {event}ed")
+        # Otherwise the call that does it shows it.
+        if self.check_mode:
+            for event, units in (("started", todo.start), ("restarted", todo.restart), ("reloaded", todo.reload)):
+                self._foretell(units, f"to be {event}")
         return list(dict.fromkeys(service["phase"] for unit, service in self.services.items() if unit in wanted))
 
     def run(self) -> None:
@@ -414,7 +416,7 @@ def main() -> None:
     except (FileError, ServiceError, OSError) as error:
         module.fail_json(msg=str(error), units=services.units, files=services.files, **result)
     result |= {
-        "changed": bool(services.units or services.files),
+        "changed": bool(services.units or services.files or services.diff),
         "units": services.units,
         "files": services.files,
     }
