@@ -1,11 +1,11 @@
 from typing import ClassVar
 
-from core.models import Work
+from core.models import OutboxRow
 from django.conf import settings
 from django.db import models
 
 
-class Welcome(Work):
+class Welcome(OutboxRow):
     """The mail a new user gets, once."""
 
     class State(models.TextChoices):
@@ -13,6 +13,7 @@ class Welcome(Work):
         SENT = "sent"
         FAILED = "failed"
 
+    task = "accounts.tasks.send_welcome_email"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
@@ -20,8 +21,3 @@ class Welcome(Work):
 
     def __str__(self) -> str:
         return f"welcome to {self.user}"
-
-    def send(self) -> None:
-        from accounts.tasks import send_welcome_email
-
-        send_welcome_email.delay(self.user_id)

@@ -2,6 +2,7 @@ import smtplib
 from importlib import import_module
 from typing import cast
 
+from core import outbox
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.base import SessionBase
@@ -15,11 +16,11 @@ def register(*, username: str, email: str, password: str) -> User:
     """Creates the user and queues the welcome mail, which starts only if the user is really there."""
     with transaction.atomic():
         user = User.objects.create_user(username=username, email=email, password=password)
-        Welcome.objects.create(user=user).send_on_commit()
+        outbox.send_on_commit(Welcome.objects.create(user=user))
     return user
 
 
-def send_welcome(*, user_id: int) -> str:
+def send_welcome(*, welcome_id: int) -> str:
     """Sends the mail unless it was sent; returns "sent", "gone" (the user was deleted meanwhile) or the state it is in.
 
     Raises OSError (smtplib's errors are some) if the mail server cannot be reached or answers "try later".
@@ -27,9 +28,9 @@ def send_welcome(*, user_id: int) -> str:
     with transaction.atomic():
         # Another worker with the same message leaves it to the one that holds the row.
         rows = Welcome.objects.select_for_update(skip_locked=True, of=("self",)).select_related("user")
-        welcome = rows.filter(user_id=user_id).first()
+        welcome = rows.filter(pk=welcome_id).first()
         if welcome is None:
-            return "gone" if not Welcome.objects.filter(user_id=user_id).exists() else "elsewhere"
+            return "gone" if not Welcome.objects.filter(pk=welcome_id).exists() else "elsewhere"
         if welcome.is_over:
             return welcome.state
         name = welcome.user.get_username()

@@ -5,10 +5,10 @@ from accounts import services
 
 
 @shared_task(bind=True, max_retries=5)
-def send_welcome_email(self: "Task[..., str]", user_id: int) -> str:
+def send_welcome_email(self: "Task[..., str]", welcome_id: int) -> str:
     """Waits for a mail server that is away; after the last retry the sweep tries again later."""
     try:
-        return services.send_welcome(user_id=user_id)
+        return services.send_welcome(welcome_id=welcome_id)
     except OSError as error:
         raise self.retry(exc=error, countdown=backoff(retries=self.request.retries)) from error
 

@@ -1,7 +1,7 @@
 import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from core.models import Work
+from core.models import OutboxRow
 from django.conf import settings
 from django.db import models
 from django.urls import reverse
@@ -9,7 +9,7 @@ from django.urls import reverse
 ASKED_FOR, NIGHTLY = 0, 6  # Redis serves lower numbers first
 
 
-class Report(Work):
+class Report(OutboxRow):
     """Orders and revenue day by day; `position` days are done, and a new worker goes on from there."""
 
     class State(models.TextChoices):
@@ -19,6 +19,7 @@ class Report(Work):
         CANCELLED = "cancelled"
         FAILED = "failed"
 
+    task = "analytics.tasks.generate_reports"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING, State.RUNNING)
     patience = 300
 
@@ -44,11 +45,10 @@ class Report(Work):
     def get_absolute_url(self) -> str:
         return reverse("report", args=[self.reference])
 
-    def send(self) -> None:
-        from analytics.tasks import generate_reports
-
-        # Both kinds belong in the queue for long work; a person who waits goes first.
-        generate_reports.apply_async((self.pk,), priority=ASKED_FOR if self.owner_id else NIGHTLY)
+    @property
+    def message_options(self) -> dict[str, Any]:
+        """Both kinds belong in the queue for long work; a person who waits goes first."""
+        return {"priority": ASKED_FOR if self.owner_id else NIGHTLY}
 
     @property
     def next_day(self) -> datetime.date:

@@ -2,6 +2,7 @@ import datetime
 import time
 import uuid
 
+from core import outbox
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -15,7 +16,7 @@ from analytics.models import Line, Report
 def request_report(*, owner: User, days: int, reference: uuid.UUID) -> Report:
     """Queues a report over the given number of days up to today."""
     first_day = timezone.now().date() - datetime.timedelta(days=days - 1)
-    return Report.create_and_send(reference=reference, owner=owner, first_day=first_day, days=days)
+    return outbox.create_and_send(Report, reference=reference, owner=owner, first_day=first_day, days=days)
 
 
 def request_daily_report(*, day: datetime.date) -> Report:
@@ -23,7 +24,7 @@ def request_daily_report(*, day: datetime.date) -> Report:
     try:
         with transaction.atomic():
             report = Report.objects.create(owner=None, first_day=day, days=1)
-            report.send_on_commit()
+            outbox.send_on_commit(report)
     except IntegrityError:
         return Report.objects.get(owner=None, first_day=day, days=1)
     return report

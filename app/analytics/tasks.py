@@ -2,6 +2,7 @@ import datetime
 
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
+from core import outbox
 from django.db import OperationalError
 from django.utils import timezone
 
@@ -14,7 +15,7 @@ def generate_reports(report_id: int) -> str:
     try:
         return services.run(report_id=report_id)
     except SoftTimeLimitExceeded:
-        Report.objects.get(pk=report_id).send()  # goes on where it stopped
+        outbox.send(Report.objects.get(pk=report_id))  # goes on where it stopped
         return "continued"
     except OperationalError:
         raise  # the database is away: the sweep sends the rest

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import django_stubs_ext
 
-from config import env
+from config.environment import database, env
 
 django_stubs_ext.monkeypatch()  # lets ModelAdmin[Order] be written
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- Django ---------------------------------------------------------------------------------------------------------
-SECRET_KEY = env.text("SECRET_KEY")
-DEBUG = env.flag("DEBUG")
-ALLOWED_HOSTS = env.items("ALLOWED_HOSTS")
-CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS", "")
-SITE_URL = env.text("SITE_URL", "https://localhost").rstrip("/")
+SECRET_KEY = env.str("SECRET_KEY")
+DEBUG = env.bool("DEBUG", False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", subcast=str.strip)
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [], subcast=str.strip)
+SITE_URL = env.str("SITE_URL", "https://localhost").rstrip("/")
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -78,7 +78,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- Security: TLS ends at the proxy, which sets X-Forwarded-Proto and HSTS -----------------------------------------
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT")
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", False)
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
@@ -92,17 +92,17 @@ UPLOAD_MAX_PIXELS = 40_000_000
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 DATABASES = {
-    "default": env.database(
-        "DATABASE_URL", pool_size=env.whole("DATABASE_POOL_SIZE", 8) if env.flag("DATABASE_POOL", True) else 0
+    "default": database(
+        "DATABASE_URL", pool_size=env.int("DATABASE_POOL_SIZE", 8) if env.bool("DATABASE_POOL", True) else 0
     )
 }
 REDIS_SOCKET = {"socket_timeout": 5, "socket_connect_timeout": 5, "socket_keepalive": True, "health_check_interval": 30}
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": env.text("CACHE_URL"),
+        "LOCATION": env.str("CACHE_URL"),
         # Django joins prefix, version and key with colons itself.
-        "KEY_PREFIX": env.text("CACHE_KEY_PREFIX", "cache:").rstrip(":"),
+        "KEY_PREFIX": env.str("CACHE_KEY_PREFIX", "cache:").rstrip(":"),
         "OPTIONS": REDIS_SOCKET,
     }
 }
@@ -111,7 +111,7 @@ STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_URL = "/media/"
-MEDIA_ROOT = env.text("MEDIA_ROOT", str(BASE_DIR / "media-files"))
+MEDIA_ROOT = env.str("MEDIA_ROOT", str(BASE_DIR / "media-files"))
 # nginx reads uploads through the group, which new folders inherit. They keep the process's umask: a mode given here would
 # be set with chmod, and that takes the setgid bit away.
 FILE_UPLOAD_PERMISSIONS = 0o640
@@ -121,17 +121,17 @@ STORAGES = {
 }
 
 # --- Mail and the services the tasks talk to ------------------------------------------------------------------------
-vars().update(env.email("EMAIL_URL"))
-DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Stockpot <stockpot@localhost>")
-PAYMENT_GATEWAY_URL = env.text("PAYMENT_GATEWAY_URL", "http://127.0.0.1:8900").rstrip("/")
-CRM_URL = env.text("CRM_URL", PAYMENT_GATEWAY_URL).rstrip("/")
-INVENTORY_URL = env.text("INVENTORY_URL", PAYMENT_GATEWAY_URL).rstrip("/")
-DOWNSTREAM_TIMEOUT = env.whole("DOWNSTREAM_TIMEOUT_MS", 5000) / 1000  # seconds to connect, and to wait for each answer
+vars().update(env.email("EMAIL_URL", "console:"))
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Stockpot <stockpot@localhost>")
+PAYMENT_GATEWAY_URL = env.str("PAYMENT_GATEWAY_URL", "http://127.0.0.1:8900").rstrip("/")
+CRM_URL = env.str("CRM_URL", PAYMENT_GATEWAY_URL).rstrip("/")
+INVENTORY_URL = env.str("INVENTORY_URL", PAYMENT_GATEWAY_URL).rstrip("/")
+DOWNSTREAM_TIMEOUT = env.int("DOWNSTREAM_TIMEOUT_MS", 5000) / 1000  # seconds to connect, and to wait for each answer
 
 # --- Celery ---------------------------------------------------------------------------------------------------------
-CELERY_BROKER_URL = env.text("CELERY_BROKER_URL")
-CELERY_RESULT_BACKEND = env.text("CELERY_RESULT_BACKEND", CELERY_BROKER_URL)
-CELERY_KEY_PREFIX = env.text("CELERY_KEY_PREFIX", "celery:")
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL")
+CELERY_RESULT_BACKEND = env.str("CELERY_RESULT_BACKEND", CELERY_BROKER_URL)
+CELERY_KEY_PREFIX = env.str("CELERY_KEY_PREFIX", "celery:")
 
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
@@ -139,12 +139,12 @@ CELERY_RESULT_SERIALIZER = "json"
 CELERY_TIMEZONE = "UTC"
 CELERY_ENABLE_UTC = True
 
-CELERY_TASK_TIME_LIMIT = env.whole("CELERY_TASK_TIME_LIMIT", 1800)
-CELERY_TASK_SOFT_TIME_LIMIT = env.whole("CELERY_TASK_SOFT_TIME_LIMIT", 1500)
+CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", 1800)
+CELERY_TASK_SOFT_TIME_LIMIT = env.int("CELERY_TASK_SOFT_TIME_LIMIT", 1500)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_TASK_ALWAYS_EAGER = env.flag("CELERY_TASK_ALWAYS_EAGER")  # for tests only
+CELERY_TASK_ALWAYS_EAGER = env.bool("CELERY_TASK_ALWAYS_EAGER", False)  # for tests only
 
 CELERY_BROKER_POOL_LIMIT = 10
 CELERY_BROKER_CONNECTION_TIMEOUT = 10
@@ -153,7 +153,7 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 # Must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     **REDIS_SOCKET,
-    "visibility_timeout": env.whole("CELERY_VISIBILITY_TIMEOUT", 43200),
+    "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", 43200),
     "global_keyprefix": CELERY_KEY_PREFIX,
     "retry_on_timeout": True,
 }
@@ -187,11 +187,11 @@ CELERY_TASK_ROUTES = {
 QUEUES = ["critical", "default", "notifications", "low-priority", "images", "emails"]
 
 # --- How long work may stand still ----------------------------------------------------------------------------------
-RETRY_BACKOFF_BASE = env.whole("RETRY_BACKOFF_BASE_MS", 2000) / 1000  # seconds before the first retry; doubles
-RETRY_BACKOFF_MAX = env.whole("RETRY_BACKOFF_MAX", 600)  # seconds
-WORK_DEADLINE = env.whole("WORK_DEADLINE", 900)  # seconds a row may not move before the sweep sends its task again
+RETRY_BACKOFF_BASE = env.int("RETRY_BACKOFF_BASE_MS", 2000) / 1000  # seconds before the first retry; doubles
+RETRY_BACKOFF_MAX = env.int("RETRY_BACKOFF_MAX", 600)  # seconds
+WORK_DEADLINE = env.int("WORK_DEADLINE", 900)  # seconds a row may not move before the sweep sends its task again
 # Seconds between the steps of a report, to spare the database.
-REPORT_STEP_PAUSE = env.whole("REPORT_STEP_PAUSE_MS", 50) / 1000
+REPORT_STEP_PAUSE = env.int("REPORT_STEP_PAUSE_MS", 50) / 1000
 
 # --- Logging --------------------------------------------------------------------------------------------------------
 LOGGING = {
@@ -199,6 +199,6 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
     "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
 }

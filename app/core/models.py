@@ -1,6 +1,5 @@
 """What every app's background work has in common, and the record of the tasks that ran."""
 
-import logging
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -8,17 +7,15 @@ from typing import Any, ClassVar, Self
 
 from django.apps import apps
 from django.conf import settings
-from django.db import IntegrityError, models, transaction
+from django.db import models
 from django.utils import timezone
 
-logger = logging.getLogger(__name__)
 
+class OutboxRow(models.Model):
+    """A row that a background task moves from state to state: at once the work and the outbox entry of its task.
 
-class Work(models.Model):
-    """A row that a background task moves from state to state.
-
-    The row, not the message, is the truth: the sweep (`core.services.resend_stuck`) sends the task again when the row has
-    not moved for `patience` seconds. So `send` may run any number of times, and the task must bear it.
+    The row, not the message, is the truth: the sweep (`core.outbox.resend_stuck`) sends the task again when the row has not
+    moved for `patience` seconds. So the task may run any number of times, and must bear it.
     """
 
     # Made with the form that asks for the work: the same form sent twice is the same row.
@@ -30,31 +27,16 @@ class Work(models.Model):
     state: models.CharField[str, str]  # each kind of work has its own states
     unfinished: ClassVar[tuple[str, ...]]
     patience: ClassVar[int] = 900
+    # The task that does the work, given the row's primary key. Its name and not the task itself: tasks import models.
+    task: ClassVar[str]
 
     class Meta:
         abstract = True
 
-    def send(self) -> None:
-        """Queues the task that does this row's work."""
-        raise NotImplementedError
-
-    def send_on_commit(self) -> None:
-        """Queues the task once the row is visible to workers.
-
-        A broker that is down must not undo what the user was promised: the failure is logged and the sweep sends later.
-        """
-        transaction.on_commit(self.send, robust=True)
-
-    @classmethod
-    def create_and_send(cls, *, reference: uuid.UUID, **values: Any) -> Self:
-        """Creates the row and queues its task; the same reference again returns the row it made."""
-        try:
-            with transaction.atomic():
-                row = cls._default_manager.create(reference=reference, **values)
-                row.send_on_commit()
-        except IntegrityError:
-            return cls._default_manager.get(reference=reference)
-        return row
+    @property
+    def message_options(self) -> dict[str, Any]:
+        """What the row's message needs beside its argument: options of Celery's `apply_async`."""
+        return {}
 
     @property
     def is_over(self) -> bool:
@@ -74,9 +56,9 @@ class Work(models.Model):
         return cls._default_manager.filter(state__in=cls.unfinished, moved_at__lt=deadline, sent_at__lt=deadline)
 
 
-def work_models() -> Iterator[type[Work]]:
+def outbox_models() -> Iterator[type[OutboxRow]]:
     """Every kind of work in the project."""
-    return (model for model in apps.get_models() if issubclass(model, Work))
+    return (model for model in apps.get_models() if issubclass(model, OutboxRow))
 
 
 class TaskRun(models.Model):

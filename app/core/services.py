@@ -1,4 +1,4 @@
-"""Work that belongs to no single app: sending lost work again, asking the broker how much is waiting, retry delays."""
+"""What belongs to no single app: asking the broker how much is waiting, health, pauses before retries."""
 
 import logging
 import random
@@ -11,7 +11,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
-from core.models import TaskRun, work_models
+from core.models import TaskRun
 
 logger = logging.getLogger(__name__)
 
@@ -26,21 +26,6 @@ def backoff(*, retries: int) -> float:
     base = settings.RETRY_BACKOFF_BASE
     ceiling = min(max(settings.RETRY_BACKOFF_MAX, base), base * 2**retries)
     return random.uniform(ceiling / 2, ceiling)  # noqa: S311  jitter, no secret
-
-
-def resend_stuck() -> dict[str, int]:
-    """Sends the task of each row that has not moved for longer than its deadline; returns how many of each kind.
-
-    Of two sweeps at once only one may note that it sends the row.
-    """
-    sent: dict[str, int] = {}
-    for model in work_models():
-        for row in model.stuck().order_by("sent_at")[:1000]:
-            if model._default_manager.filter(pk=row.pk, sent_at=row.sent_at).update(sent_at=timezone.now()):
-                logger.warning("%s %s stood still in state %s: sent again", model._meta.label, row.pk, row.state)
-                row.send()
-                sent[model._meta.label] = sent.get(model._meta.label, 0) + 1
-    return sent
 
 
 def forget_old_runs(*, days: int = 7) -> int:

@@ -1,11 +1,11 @@
 from celery import shared_task
 
-from core import services
+from core import outbox, services
 
 
 @shared_task
 def resend_stuck_work() -> dict[str, int]:
-    return services.resend_stuck()
+    return outbox.resend_stuck()
 
 
 @shared_task

@@ -1,10 +1,10 @@
 from typing import ClassVar
 
-from core.models import Work
+from core.models import OutboxRow
 from django.db import models
 
 
-class Lead(Work):
+class Lead(OutboxRow):
     """Someone who asked to be called, and whether the CRM knows."""
 
     class State(models.TextChoices):
@@ -18,6 +18,7 @@ class Lead(Work):
         REJECTED = "rejected", "rejected (4xx)"
         SERVER_ERROR = "server_error", "server error (5xx)"
 
+    task = "crm.tasks.sync_lead"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
     patience = 3600  # longer than the five attempts take
 
@@ -34,8 +35,3 @@ class Lead(Work):
 
     def __str__(self) -> str:
         return self.name
-
-    def send(self) -> None:
-        from crm.tasks import sync_lead
-
-        sync_lead.delay(self.pk)

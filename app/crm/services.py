@@ -1,7 +1,15 @@
+import uuid
+
+from core import outbox
 from django.db.models import F, QuerySet
 
 from crm import client
 from crm.models import Lead
+
+
+def take(*, reference: uuid.UUID, name: str, email: str, message: str) -> Lead:
+    """Keeps the lead and queues its way to the CRM."""
+    return outbox.create_and_send(Lead, reference=reference, name=name, email=email, message=message)
 
 
 def sync(*, lead_id: int) -> str:
@@ -35,5 +43,5 @@ def retry(*, leads: QuerySet[Lead]) -> int:
     failed = list(leads.filter(state=Lead.State.FAILED))
     for lead in failed:
         lead.move(state=Lead.State.PENDING, attempts=0)
-        lead.send_on_commit()
+        outbox.send_on_commit(lead)
     return len(failed)

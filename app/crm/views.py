@@ -3,15 +3,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
+from crm import services
 from crm.forms import LeadForm
-from crm.models import Lead
 
 
 @require_http_methods(["GET", "POST"])
 def contact(request: HttpRequest) -> HttpResponse:
     form = LeadForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        lead = Lead.create_and_send(**form.cleaned_data)
+        lead = services.take(**form.cleaned_data)
         messages.success(request, f"Thank you, {lead.name}: we will call you.")
         return redirect("contact")
     return render(request, "crm/contact.html", {"form": form}, status=422 if form.errors else 200)

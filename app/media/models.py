@@ -1,7 +1,7 @@
 import uuid
 from typing import ClassVar
 
-from core.models import Work
+from core.models import OutboxRow
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from django.db import models
@@ -24,7 +24,7 @@ def thumbnail_path(thumbnail: "Thumbnail", name: str) -> str:
     return f"thumbnails/{thumbnail.image.reference}-{thumbnail.size}.webp"
 
 
-class Image(Work):
+class Image(OutboxRow):
     """An uploaded picture, ready once it exists in every size."""
 
     class State(models.TextChoices):
@@ -32,6 +32,7 @@ class Image(Work):
         READY = "ready"
         FAILED = "failed"
 
+    task = "media.tasks.start_thumbnails"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
     patience = 300
 
@@ -50,11 +51,6 @@ class Image(Work):
     def get_absolute_url(self) -> str:
         return reverse("image", args=[self.reference])
 
-    def send(self) -> None:
-        from media.tasks import start_thumbnails
-
-        start_thumbnails(image_id=self.pk)
-
 
 class Thumbnail(models.Model):
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="thumbnails")
@@ -71,7 +67,7 @@ class Thumbnail(models.Model):
         return f"{self.image} {self.size}"
 
 
-class Document(Work):
+class Document(OutboxRow):
     """A supplier's document: downloaded, its words counted, and stored."""
 
     class State(models.TextChoices):
@@ -79,6 +75,7 @@ class Document(Work):
         READY = "ready"
         FAILED = "failed"
 
+    task = "media.tasks.start_document"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
     patience = 600
 
@@ -94,8 +91,3 @@ class Document(Work):
 
     def __str__(self) -> str:
         return self.name
-
-    def send(self) -> None:
-        from media.tasks import start_document
-
-        start_document(document_id=self.pk)

@@ -3,7 +3,8 @@ import uuid
 from typing import Any
 
 import requests
-from core.models import Work
+from core import outbox
+from core.models import OutboxRow
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
@@ -20,7 +21,7 @@ class Unusable(Exception):
 
 def upload(*, owner: User, title: str, file: File[bytes], reference: uuid.UUID) -> Image:
     """Keeps the picture and queues its thumbnails."""
-    return Image.create_and_send(reference=reference, owner=owner, title=title, file=file)
+    return outbox.create_and_send(Image, reference=reference, owner=owner, title=title, file=file)
 
 
 def make_thumbnail(*, image_id: int, size: str) -> None:
@@ -48,10 +49,15 @@ def finish_image(*, image_id: int) -> str:
         return image.state
 
 
-def fail(*, work: Work, reason: str) -> None:
+def fail(*, work: OutboxRow, reason: str) -> None:
     """Shows the owner that the work came to nothing, and why; what was finished meanwhile stays so."""
     if not work.is_over:
         work.move(state="failed", error=reason)
+
+
+def request_document(*, owner: User, name: str, reference: uuid.UUID) -> Document:
+    """Queues the fetching of the document."""
+    return outbox.create_and_send(Document, reference=reference, owner=owner, name=name)
 
 
 def download(*, document_id: int) -> str:

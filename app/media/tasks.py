@@ -9,7 +9,8 @@ from media import services
 from media.models import SIZES, Document, Image
 
 
-def start_thumbnails(*, image_id: int) -> None:
+@shared_task
+def start_thumbnails(image_id: int) -> None:
     """All sizes in parallel, then the image is ready; a size that fails fails the image."""
     sizes = [make_thumbnail.si(image_id, size) for size in SIZES]
     chord(sizes)(finish_image.si(image_id).on_error(image_failed.s(image_id=image_id)))
@@ -30,7 +31,8 @@ def image_failed(task_id: str, *, image_id: int) -> None:
     services.fail(work=Image.objects.get(pk=image_id), reason=reason_of(task_id))
 
 
-def start_document(*, document_id: int) -> None:
+@shared_task
+def start_document(document_id: int) -> None:
     """One step after the other, each with the result of the one before; a step that fails fails the document."""
     steps = chain(download_document.si(document_id), process_document.s(), store_document.s(document_id=document_id))
     steps.on_error(document_failed.s(document_id=document_id)).delay()

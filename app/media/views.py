@@ -42,7 +42,7 @@ def documents(request: UserRequest) -> HttpResponse:
     """The form that fetches a document, and the visitor's own documents; htmx asks for the list."""
     form = DocumentForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        Document.create_and_send(owner=request.user, **form.cleaned_data)
+        services.request_document(owner=request.user, **form.cleaned_data)
         return redirect("documents")
     found = list(Document.objects.filter(owner=request.user)[:20])
     context = {"form": form, "documents": found, "busy": not all(document.is_over for document in found)}

@@ -1,6 +1,6 @@
 from typing import ClassVar
 
-from core.models import Work
+from core.models import OutboxRow
 from django.db import models
 
 
@@ -20,7 +20,7 @@ class Newsletter(models.Model):
         return self.subject
 
 
-class Chunk(Work):
+class Chunk(OutboxRow):
     """A newsletter's addresses from one subscriber to another; `position` is the last one that was served.
 
     A worker lost in the middle repeats at most the one mail it was sending.
@@ -31,6 +31,7 @@ class Chunk(Work):
         SENT = "sent"
         FAILED = "failed"
 
+    task = "newsletters.tasks.send_chunk"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
 
     newsletter = models.ForeignKey(Newsletter, on_delete=models.CASCADE, related_name="chunks")
@@ -47,8 +48,3 @@ class Chunk(Work):
 
     def __str__(self) -> str:
         return f"{self.newsletter} {self.first}-{self.last}"
-
-    def send(self) -> None:
-        from newsletters.tasks import send_chunk
-
-        send_chunk.delay(self.pk)

@@ -1,6 +1,8 @@
 import smtplib
 from typing import Any, NamedTuple
 
+from celery import group
+from core import outbox
 from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
 from django.db.models import Count, F, Q, Sum
@@ -20,8 +22,6 @@ class Progress(NamedTuple):
 
 def start(*, newsletter_id: int) -> int:
     """Cuts the subscribers into chunks and queues them as one group; returns how many. A second call does nothing."""
-    from newsletters.tasks import send_group
-
     with transaction.atomic():
         newsletter = Newsletter.objects.select_for_update().get(pk=newsletter_id)
         if newsletter.started_at:
@@ -31,9 +31,14 @@ def start(*, newsletter_id: int) -> int:
         ids = list(Subscriber.objects.order_by("pk").values_list("pk", flat=True))
         parts = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
         rows = [Chunk(newsletter=newsletter, first=part[0], last=part[-1]) for part in parts]
-        chunks = [chunk.pk for chunk in Chunk.objects.bulk_create(rows)]
-        transaction.on_commit(lambda: send_group(chunk_ids=chunks), robust=True)
+        chunks = Chunk.objects.bulk_create(rows)
+        transaction.on_commit(lambda: send_group(chunks=chunks), robust=True)
     return len(chunks)
+
+
+def send_group(*, chunks: list[Chunk]) -> None:
+    """Queues the chunks' tasks as one group."""
+    group(outbox.signature(chunk) for chunk in chunks).delay()
 
 
 def send_chunk(*, chunk_id: int) -> str:

@@ -1,11 +1,7 @@
-from celery import Task, group, shared_task
+from celery import Task, shared_task
 from core.services import backoff
 
 from newsletters import services
-
-
-def send_group(*, chunk_ids: list[int]) -> None:
-    group(send_chunk.s(chunk_id) for chunk_id in chunk_ids).delay()
 
 
 @shared_task(bind=True, max_retries=5)

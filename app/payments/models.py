@@ -1,14 +1,14 @@
 import uuid
 from typing import ClassVar
 
-from core.models import Work
+from core.models import OutboxRow
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
 
 
-class Order(Work):
+class Order(OutboxRow):
     """Something a customer wants, and where its payment stands.
 
     pending -> processing -> paid, or failed (declined), or back to pending (the gateway could not be asked);
@@ -22,6 +22,7 @@ class Order(Work):
         FAILED = "failed"
         CANCELLED = "cancelled"
 
+    task = "payments.tasks.process_payment"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING, State.PROCESSING)
     patience = 120
 
@@ -45,11 +46,6 @@ class Order(Work):
 
     def get_absolute_url(self) -> str:
         return reverse("order", args=[self.reference])
-
-    def send(self) -> None:
-        from payments.tasks import process_payment
-
-        process_payment.delay(self.pk)
 
     @property
     def euros(self) -> str:

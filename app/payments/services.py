@@ -3,6 +3,7 @@
 import uuid
 from datetime import timedelta
 
+from core import outbox
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -20,8 +21,8 @@ class NotCancellable(Exception):
 def place_order(*, product: Product, quantity: int, reference: uuid.UUID, customer: User | None = None) -> Order:
     """Creates the order and queues its payment; the same reference again returns the order it made."""
     amount = product.price * quantity
-    return Order.create_and_send(
-        reference=reference, product=product, quantity=quantity, amount=amount, customer=customer
+    return outbox.create_and_send(
+        Order, reference=reference, product=product, quantity=quantity, amount=amount, customer=customer
     )
 
 

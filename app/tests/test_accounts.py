@@ -67,19 +67,19 @@ def test_a_user_can_sign_in_and_out(site: Client, user: User) -> None:
 
 
 def test_the_mail_is_sent_once(welcome: Welcome, mails: Mailbox) -> None:
-    assert [services.send_welcome(user_id=welcome.user_id) for _ in range(2)] == ["sent", "sent"]
+    assert [services.send_welcome(welcome_id=welcome.pk) for _ in range(2)] == ["sent", "sent"]
     assert mails.addresses == ["ada@example.org"]
 
 
 def test_a_user_deleted_meanwhile_is_not_an_error(welcome: Welcome, mails: Mailbox) -> None:
     welcome.user.delete()
-    assert services.send_welcome(user_id=welcome.user_id) == "gone"
+    assert services.send_welcome(welcome_id=welcome.pk) == "gone"
     assert mails.envelopes == []
 
 
 def test_an_address_the_server_refuses_is_recorded(welcome: Welcome, mails: Mailbox) -> None:
     User.objects.update(email="nobody@refused.example")
-    assert services.send_welcome(user_id=welcome.user_id) == Welcome.State.FAILED
+    assert services.send_welcome(welcome_id=welcome.pk) == Welcome.State.FAILED
     welcome.refresh_from_db()
     assert "does not know" in welcome.error
 
@@ -87,7 +87,7 @@ def test_an_address_the_server_refuses_is_recorded(welcome: Welcome, mails: Mail
 def test_an_address_the_server_defers_is_tried_again(welcome: Welcome, mails: Mailbox) -> None:
     User.objects.update(email="busy@later.example")
     with pytest.raises(SMTPRecipientsRefused):
-        services.send_welcome(user_id=welcome.user_id)
+        services.send_welcome(welcome_id=welcome.pk)
     welcome.refresh_from_db()
     assert welcome.state == Welcome.State.PENDING
 
@@ -95,7 +95,7 @@ def test_an_address_the_server_defers_is_tried_again(welcome: Welcome, mails: Ma
 @pytest.mark.results
 def test_the_task_waits_for_a_mail_server_out_of_order(worker: Worker, welcome: Welcome, mails: Mailbox) -> None:
     mails.failures = 2
-    assert send_welcome_email.delay(welcome.user_id).get(timeout=15) == "sent"
+    assert send_welcome_email.delay(welcome.pk).get(timeout=15) == "sent"
     assert mails.addresses == ["ada@example.org"]
 
 

@@ -10,6 +10,7 @@ from analytics import services
 from analytics.models import Report
 from analytics.tasks import daily_report, generate_reports
 from celery.exceptions import SoftTimeLimitExceeded
+from core import outbox
 from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.test import Client
@@ -92,7 +93,7 @@ def test_a_report_longer_than_the_limit_goes_on_in_a_next_message(
 
     sent: list[int] = []
     monkeypatch.setattr(services, "run", too_long)
-    monkeypatch.setattr(Report, "send", lambda report: sent.append(report.pk))
+    monkeypatch.setattr("core.outbox.send", lambda report: sent.append(report.pk))
     assert generate_reports(report.pk) == "continued"
     assert sent == [report.pk]
 
@@ -142,9 +143,9 @@ def test_a_report_whose_process_is_killed_is_finished_by_another(report: Report,
 
 def test_people_go_before_the_nightly_report(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
-    monkeypatch.setattr(generate_reports, "apply_async", lambda args, priority: sent.append(priority))
-    report.send()
-    Report.objects.create(first_day=report.first_day, days=1).send()
+    monkeypatch.setattr(generate_reports, "apply_async", lambda *args, priority, **options: sent.append(priority))
+    outbox.send(report)
+    outbox.send(Report.objects.create(first_day=report.first_day, days=1))
     assert sent == [0, 6]
 
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from accounts.models import Welcome
 from analytics.models import Report
-from core import services
-from core.models import Work, work_models
+from celery import current_app
+from core import outbox, services
+from core.models import OutboxRow, outbox_models
 from crm.models import Lead
 from django.contrib.auth.models import User
 from django.utils import timezone
@@ -36,7 +37,7 @@ def sweep_until_paid(orders: int) -> None:
     """Runs the sweep as Beat does, until the orders are paid."""
 
     def paid() -> bool:
-        services.resend_stuck()
+        outbox.resend_stuck()
         return Order.objects.filter(state=PAID).count() == orders
 
     wait_until(paid)
@@ -48,30 +49,31 @@ def place(product: Product, orders: int) -> None:
 
 
 def test_every_kind_of_work_is_swept() -> None:
-    assert set(work_models()) == {Welcome, Report, Lead, Image, Document, Chunk, Order}
+    assert set(outbox_models()) == {Welcome, Report, Lead, Image, Document, Chunk, Order}
 
 
-@pytest.mark.parametrize("model", list(work_models()), ids=lambda model: model.__name__)
-def test_every_kind_of_work_says_when_it_is_unfinished(model: type[Work]) -> None:
+@pytest.mark.parametrize("model", list(outbox_models()), ids=lambda model: model.__name__)
+def test_every_kind_of_work_names_its_task_and_its_unfinished_states(model: type[OutboxRow]) -> None:
     states = {value for value, _ in model._meta.get_field("state").choices or ()}
     assert set(model.unfinished) < states
+    assert model.task in current_app.tasks
 
 
 def test_a_row_that_moved_lately_is_left_alone(order: Order) -> None:
-    assert services.resend_stuck() == {}
+    assert outbox.resend_stuck() == {}
 
 
 def test_a_row_that_is_over_is_left_alone(order: Order, no_patience: None) -> None:
     order.move(state=Order.State.CANCELLED)
-    assert services.resend_stuck() == {}
+    assert outbox.resend_stuck() == {}
 
 
 def test_a_stuck_row_is_sent_once_by_two_sweeps(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
-    monkeypatch.setattr(Order, "send", lambda order: sent.append(order.pk))
+    monkeypatch.setattr(outbox, "send", lambda order: sent.append(order.pk))
     past = timezone.now() - timedelta(seconds=Order.patience + 1)
     Order.objects.update(moved_at=past, sent_at=past)
-    assert [services.resend_stuck() for _ in range(2)] == [{"payments.Order": 1}, {}]
+    assert [outbox.resend_stuck() for _ in range(2)] == [{"payments.Order": 1}, {}]
     assert sent == [order.pk]
 
 
@@ -131,7 +133,7 @@ def test_each_kind_of_stuck_work_is_finished_after_the_sweep(user: User, worker:
     Lead.objects.create(name="Alan", email="alan@example.org", **long_ago)
     Document.objects.create(owner=user, name="menu.txt", **long_ago)
     Report.objects.create(owner=user, first_day=timezone.now().date(), days=1, **long_ago)
-    sent = services.resend_stuck()
+    sent = outbox.resend_stuck()
     assert sent == {"accounts.Welcome": 1, "analytics.Report": 1, "crm.Lead": 1, "media.Document": 1}
     wait_until(lambda: all(model._default_manager.get().is_over for model in (Welcome, Lead, Document, Report)))
     assert not any(model._default_manager.get().state == "failed" for model in (Welcome, Lead, Document))
