@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.stockpot.stack.plugins.modules import written_files
 
 ROOT = Path(__file__).resolve().parent.parent
 MINE = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name}
@@ -75,3 +77,14 @@ def test_a_secret_is_written_and_not_shown(write: Callable, tmp_path: Path) -> N
 
 def test_a_file_without_content_is_refused(write: Callable, tmp_path: Path) -> None:
     assert write([{"path": str(tmp_path / "empty")}]).returncode != 0
+
+
+@pytest.mark.parametrize("secret", ["one-line-of-secret", 'KEY="a secret of"\nTWO="several lines"\n'])
+def test_no_secret_reaches_the_journal(secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(written_files.Module, "log", lambda self, message, log_args=None: logged.append(message))
+    path = tmp_path / "environment"
+    with patch_module_args({"files": [MINE | {"path": str(path), "secret_content": secret}]}), pytest.raises(SystemExit):
+        written_files.main()
+    assert path.read_text() == secret
+    assert logged == [f"Invoked for {path}"]

@@ -90,7 +90,7 @@ def switch(link: Path, release: Path) -> None:
 
 
 def main() -> None:
-    """The Ansible module."""
+    """Ansible's entry point."""
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
