@@ -124,6 +124,26 @@ def test_a_mode_that_means_something_else_is_refused(tmp_path: Path, mode: str) 
         write(file(tmp_path / "c", mode=mode), tmp_path)
 
 
+def test_a_file_is_made_once_and_its_text_never_shown(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    key = file(path, secret=True, mode="0600", made_by="sh -c 'echo hunter2 >$0' %s")
+    foretold = write(key, tmp_path, check_mode=True)
+    assert (foretold.written, path.exists()) == (True, False)
+    made = write(key, tmp_path)
+    assert (path.read_text(), path.stat().st_mode & 0o7777) == ("hunter2\n", 0o600)
+    assert "hunter2" not in str([foretold.diff, made.diff])
+    assert write(file(path, secret=True, mode="0600", made_by="false %s"), tmp_path) == files.Outcome()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("sh -c 'echo no entropy; exit 4' %s", "4:\nno entropy"), ("true %s", "0"), ("true", "no %s")]
+)
+def test_what_cannot_be_made_is_said(tmp_path: Path, command: str, said: str) -> None:
+    with pytest.raises(files.FileError, match=f"key cannot be made.*{said}"):
+        write(file(tmp_path / "key", made_by=command), tmp_path)
+    assert not (tmp_path / "key").exists()
+
+
 def test_a_folder_is_as_young_as_the_youngest_below_it(tmp_path: Path) -> None:
     (tmp_path / "d/e").mkdir(parents=True)
     (tmp_path / "d/e/f").touch()
@@ -399,6 +419,29 @@ def test_a_service_that_dies_is_shown_with_its_journal(call: Callable[..., servi
         call(Fake(dying=("a.service",)), [{"name": "a"}])
     assert "the dog ate my settings" in str(error.value)
     assert "exit status 3" in str(error.value)
+
+
+def test_what_is_replaced_goes_when_everything_runs(tmp_path: Path, call: Callable[..., services.Services]) -> None:
+    for name in ("key.old", "key.new", "other"):
+        (tmp_path / name).write_text("x\n")
+    key = {"path": str(tmp_path / "key.new"), "content": "x\n", "replaces": str(tmp_path / "key.*")}
+
+    def there() -> set[str]:
+        return {path.name for path in tmp_path.iterdir()} - {"units"}
+
+    with pytest.raises(ServiceError):
+        call(Fake(dying=("a.service",)), [{"name": "a", "files": [key]}])
+    assert there() == {"key.old", "key.new", "other"}
+    assert call(Fake(), [{"name": "a", "files": [key]}], check_mode=True).files == [str(tmp_path / "key.old")]
+    assert there() == {"key.old", "key.new", "other"}
+    assert call(Fake(), [{"name": "a", "files": [key]}]).files == [str(tmp_path / "key.old")]
+    assert there() == {"key.new", "other"}
+
+
+def test_a_file_has_one_origin(call: Callable[..., services.Services]) -> None:
+    for entry in ({"content": "x"}, {"made_by": "true %s"}):
+        given = {"services": [{"name": "a", "files": [{"path": "/a", "secret_content": "x", **entry}]}]}
+        assert "mutually exclusive" in str(ArgumentSpecValidator(services.ARGUMENTS).validate(given).error_messages)
 
 
 def test_one_file_of_two_services_has_one_content(tmp_path: Path, call: Callable[..., services.Services]) -> None:

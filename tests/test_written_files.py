@@ -79,12 +79,23 @@ def test_a_file_without_content_is_refused(write: Callable, tmp_path: Path) -> N
     assert write([{"path": str(tmp_path / "empty")}]).returncode != 0
 
 
+def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there = [str(tmp_path / name) for name in ("written", "not")]
+    file = MINE | {"path": there[0], "content": "x"}
+    with patch_module_args({"files": [file], "look_for": there}), pytest.raises(SystemExit):
+        written_files.main()
+    assert json.loads(capsys.readouterr().out)["missing"] == there[1:]
+
+
 @pytest.mark.parametrize("secret", ["one-line-of-secret", 'KEY="a secret of"\nTWO="several lines"\n'])
 def test_no_secret_reaches_the_journal(secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
     monkeypatch.setattr(written_files.Module, "log", lambda self, message, log_args=None: logged.append(message))
     path = tmp_path / "environment"
-    with patch_module_args({"files": [MINE | {"path": str(path), "secret_content": secret}]}), pytest.raises(SystemExit):
+    with (
+        patch_module_args({"files": [MINE | {"path": str(path), "secret_content": secret}]}),
+        pytest.raises(SystemExit),
+    ):
         written_files.main()
     assert path.read_text() == secret
     assert logged == [f"Invoked for {path}"]

@@ -10,10 +10,24 @@ import shlex
 import stat
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-VALIDATION_LINES = 30
+# Of what a command says.
+SHOWN_LINES = 30
+
+# What a module takes as a file.
+OPTIONS = {
+    "path": {"type": "path", "required": True},
+    "content": {"type": "str"},
+    "secret_content": {"type": "str", "no_log": True},
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str", "default": "root"},
+    "mode": {"type": "str", "default": "0644"},
+    "validate": {"type": "str", "default": ""},
+}
 
 
 class FileError(Exception):
@@ -26,21 +40,33 @@ class File:
 
     Attributes:
         path: where; its folder is made when it is missing.
-        content: its text.
+        content: its text; not looked at when it is `made_by` something.
         secret: whether the text must not be shown.
         owner: a user's name.
         group: a group's name.
         mode: four octal digits with the zero in front, as in "0644".
         validate: a command, in which %s is the new file; what it refuses does not take the old one's place. Empty for none.
+        made_by: a command, in which %s is the file, that makes it where it is missing; it stays as it is then.
     """
 
     path: str
-    content: str
+    content: str = ""
     secret: bool = False
     owner: str = "root"
     group: str = "root"
     mode: str = "0644"
     validate: str = ""
+    made_by: str = ""
+
+    @classmethod
+    def given(cls, entry: Mapping[str, Any]) -> File | None:
+        """The file that a module's argument of OPTIONS describes, if it is one to write."""
+        secret, made_by = entry["secret_content"] is not None, entry.get("made_by", "")
+        content = entry["secret_content"] if secret else entry["content"]
+        if content is None and not made_by:
+            return None
+        attributes = {key: entry[key] for key in ("path", "owner", "group", "mode", "validate")}
+        return cls(content=content or "", secret=secret or bool(made_by), made_by=made_by, **attributes)
 
 
 @dataclass
@@ -70,7 +96,6 @@ def write(file: File, *, scratch: str, check_mode: bool = False) -> Outcome:
         FileError: the owner, group or mode does not exist, or the new content was refused; the old file is left as it was.
     """
     uid, gid, mode = _attributes(file, check_mode)
-    data = file.content.encode("utf-8", "surrogateescape")
     path = Path(file.path)
     try:
         before, status = path.read_bytes(), path.stat()
@@ -78,10 +103,13 @@ def write(file: File, *, scratch: str, check_mode: bool = False) -> Outcome:
         before, status = None, None
     except IsADirectoryError as error:
         raise FileError(f"{path} is a folder, where a file is to be written.") from error
-    outcome = Outcome(written=before != data)
+    data = before if file.made_by else file.content.encode("utf-8", "surrogateescape")
+    outcome = Outcome(written=before is None or before != data)
     if outcome.written:
         outcome.diff.append(_difference(file, before))
         if not check_mode:
+            if data is None:
+                data = _made(file, scratch)
             _validate(file, data, scratch, uid, gid, mode)
             _make_folders(path.parent)
             _place(path, data, uid, gid, mode)
@@ -132,33 +160,48 @@ def _difference(file: File, before: bytes | None) -> dict[str, str]:
     }
 
 
+def _made(file: File, scratch: str) -> bytes:
+    """What the file's command makes."""
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        new = Path(folder, Path(file.path).name)
+        code, said = _run(file.made_by, new, f"{file.path} cannot be made")
+        if code != 0 or not new.exists():
+            raise FileError(f"{file.path} cannot be made, `{file.made_by}` ended with {code}:\n{said}")
+        return new.read_bytes()
+
+
 def _validate(file: File, data: bytes, scratch: str, uid: int, gid: int, mode: int) -> None:
     if not file.validate:
         return
-    words = shlex.split(file.validate)
-    if not any("%s" in word for word in words):
-        raise FileError(f"{file.path}: its validation has no %s, where the new file would be named: {file.validate}")
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         new = Path(folder, Path(file.path).name)
         _place(new, data, uid, gid, mode)
-        try:
-            done = subprocess.run(
-                [word.replace("%s", str(new)) for word in words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                check=False,
-            )
-        except OSError as error:
-            raise FileError(f"{file.path} cannot be validated: {error}") from error
-    if done.returncode != 0:
-        said = "\n".join(done.stdout.strip().splitlines()[-VALIDATION_LINES:])
+        code, said = _run(file.validate, new, f"{file.path} cannot be validated")
+    if code != 0:
         raise FileError(
-            f"{file.path} is left as it was, for `{file.validate}` refused its new content ({done.returncode})"
+            f"{file.path} is left as it was, for `{file.validate}` refused its new content ({code})"
             + (". What it said may quote the content, which is secret." if file.secret else f":\n{said}")
         )
+
+
+def _run(command: str, new: Path, otherwise: str) -> tuple[int, str]:
+    """The exit code and the last lines of a command in which %s is a new file; `otherwise` says what does not work without it."""
+    words = shlex.split(command)
+    if not any("%s" in word for word in words):
+        raise FileError(f"{otherwise}: the command has no %s, where the new file would be named: {command}")
+    try:
+        done = subprocess.run(
+            [word.replace("%s", str(new)) for word in words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise FileError(f"{otherwise}: {error}") from error
+    return done.returncode, "\n".join(done.stdout.strip().splitlines()[-SHOWN_LINES:])
 
 
 def _make_folders(folder: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.stockpot.stack.plugins.module_utils.files import File, FileError, write, written_at
+from ansible_collections.stockpot.stack.plugins.module_utils.files import OPTIONS, File, FileError, write, written_at
 from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import (
     SUFFIXES,
     Plan,
@@ -72,6 +73,18 @@ options:
             default: "0644"
           validate:
             description: A command (words, no shell) in which C(%s) is the new file; what it refuses does not take the old file's place.
+            type: str
+            default: ""
+          made_by:
+            description:
+              - A command (words, no shell) that makes the file C(%s) where it is missing, a self-signed certificate for example;
+                a file that is there stays as it is. What it makes is never shown.
+            type: str
+            default: ""
+          replaces:
+            description:
+              - A pattern of paths, C(/etc/ssl/private/shop.*) for example. Those of them that no service's files name are removed once
+                everything runs with what is written.
             type: str
             default: ""
           loaded_by:
@@ -151,7 +164,7 @@ units:
   type: dict
   sample: {redis-server.service: restarted}
 files:
-  description: The paths of the files that were written, or given another owner, group or mode.
+  description: The paths of the files that were written, given another owner, group or mode, or removed.
   returned: always
   type: list
   elements: str
@@ -163,13 +176,9 @@ pending:
 """
 
 FILE_OPTIONS: dict[str, dict[str, Any]] = {
-    "path": {"type": "path", "required": True},
-    "content": {"type": "str"},
-    "secret_content": {"type": "str", "no_log": True},
-    "owner": {"type": "str", "default": "root"},
-    "group": {"type": "str", "default": "root"},
-    "mode": {"type": "str", "default": "0644"},
-    "validate": {"type": "str", "default": ""},
+    **OPTIONS,
+    "made_by": {"type": "str", "default": ""},
+    "replaces": {"type": "str", "default": ""},
     "loaded_by": {"type": "str", "choices": ["restart", "reload", "nothing"], "default": "restart"},
 }
 
@@ -180,7 +189,7 @@ SERVICE_OPTIONS: dict[str, dict[str, Any]] = {
         "elements": "dict",
         "default": [],
         "options": FILE_OPTIONS,
-        "mutually_exclusive": [("content", "secret_content")],
+        "mutually_exclusive": [("content", "secret_content", "made_by")],
     },
     "stop_seconds": {"type": "int", "default": 90},
     "phase": {"type": "str", "default": ""},
@@ -245,7 +254,7 @@ class Services:
         given: dict[str, File] = {}
         for unit, service in self.services.items():
             for entry in service["files"]:
-                file = _file(entry)
+                file = File.given(entry)
                 if file is None:
                     continue
                 if given.setdefault(file.path, file) != file:
@@ -281,8 +290,11 @@ class Services:
         for event, units in (("started", todo.start), ("restarted", todo.restart), ("reloaded", todo.reload)):
             self.units |= dict.fromkeys(units, event)
             self._foretell(units, event)
-        if self.check_mode:
-            return
+        if not self.check_mode:
+            self._do(states, todo)
+        self._remove_replaced()
+
+    def _do(self, states: Mapping[str, State], todo: Plan) -> None:
         if todo.enable:
             self.systemctl.run("enable", "--quiet", "--", *todo.enable)
         asked = [*todo.restart, *todo.start]
@@ -302,6 +314,16 @@ class Services:
             previous = {}
         stopping = max((self.services[unit]["stop_seconds"] for unit in todo.restart), default=0)
         self.systemctl.wait(states, Watch(previous, self.settle_seconds), timeout=stopping + self.start_seconds)
+
+    def _remove_replaced(self) -> None:
+        """Remove the files that others have taken the place of."""
+        entries = [entry for service in self.services.values() for entry in service["files"]]
+        found = {path for entry in entries if entry["replaces"] for path in glob.glob(entry["replaces"])}
+        for path in sorted(found - {entry["path"] for entry in entries}):
+            self.files.append(path)
+            self.diff.append({"before_header": path, "after_header": path, "before": "out of use\n", "after": ""})
+            if not self.check_mode:
+                os.unlink(path)
 
     def _look(self) -> tuple[dict[str, State], Plan]:
         """The states of all services once systemd has read their files, and what there is to do."""
@@ -327,7 +349,7 @@ class Services:
         for entry in self.services[state.unit]["files"]:
             path = entry["path"]
             is_read = path == str(self.folder / state.unit) or os.path.dirname(path) in dropins
-            if is_read and _file(entry) and path not in state.paths:
+            if is_read and File.given(entry) and path not in state.paths:
                 return state.load == "loaded"
         return False
 
@@ -377,16 +399,6 @@ class Services:
         failed = [unit for unit, state in self.systemctl.show(units).items() if state.active == "failed"]
         if failed:
             self.systemctl.run("reset-failed", "--", *failed)
-
-
-def _file(entry: Mapping[str, Any]) -> File | None:
-    """The file that an entry of `files` wants written, if any."""
-    secret = entry["secret_content"] is not None
-    content = entry["secret_content"] if secret else entry["content"]
-    if content is None:
-        return None
-    attributes = {key: entry[key] for key in ("path", "owner", "group", "mode", "validate")}
-    return File(content=content, secret=secret, **attributes)
 
 
 def _without_contents(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.stockpot.stack.plugins.module_utils.files import File, FileError, write
+from ansible_collections.stockpot.stack.plugins.module_utils.files import OPTIONS, File, FileError, write
 
 DOCUMENTATION = r"""
 module: written_files
@@ -48,6 +50,11 @@ options:
           - Words as in a shell, without one.
         type: str
         default: ""
+  look_for:
+    description: Paths of which the result says whether they are there, which spares a task that asks for it.
+    type: list
+    elements: path
+    default: []
 author: Stockpot
 """
 
@@ -70,23 +77,12 @@ written:
   type: list
   elements: str
   returned: success
+missing:
+  description: Those of O(look_for) that are not there.
+  type: list
+  elements: str
+  returned: success
 """
-
-FILE = {
-    "path": {"type": "path", "required": True},
-    "content": {"type": "str"},
-    "secret_content": {"type": "str", "no_log": True},
-    "owner": {"type": "str", "default": "root"},
-    "group": {"type": "str", "default": "root"},
-    "mode": {"type": "str", "default": "0644"},
-    "validate": {"type": "str", "default": ""},
-}
-
-
-def file_of(given: dict[str, str | None]) -> File:
-    """The file that an element of `files` describes."""
-    secret = given.pop("secret_content")
-    return File(**{**given, "content": given["content"] if secret is None else secret, "secret": secret is not None})
 
 
 class Module(AnsibleModule):
@@ -107,15 +103,16 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "required": True,
-                "options": FILE,
+                "options": OPTIONS,
                 "mutually_exclusive": [("content", "secret_content")],
                 "required_one_of": [("content", "secret_content")],
-            }
+            },
+            "look_for": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
     written, diff = [], []
-    for file in map(file_of, module.params["files"]):
+    for file in filter(None, map(File.given, module.params["files"])):
         try:
             outcome = write(file, scratch=module.tmpdir, check_mode=module.check_mode)
         except FileError as error:
@@ -123,7 +120,8 @@ def main() -> None:
         if outcome.written or outcome.adjusted:
             written.append(file.path)
         diff += outcome.diff
-    module.exit_json(changed=bool(written), written=written, diff=diff)
+    missing = [path for path in module.params["look_for"] if not os.path.exists(path)]
+    module.exit_json(changed=bool(written), written=written, missing=missing, diff=diff)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def complete(definitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     name = "process_manager_definitions"
     spec = {name: arguments.options("process_manager")[name]}
-    result = ArgumentSpecValidator(spec).validate({name: [dict(definition) for definition in definitions]})
+    result = ArgumentSpecValidator(spec).validate({name: _plain(definitions)})
     if result.error_messages:
         raise AnsibleFilterError("\n".join(result.error_messages))
     return result.validated_parameters[name]
@@ -105,6 +105,15 @@ def process_services(
         if process["quit_signal"]:
             read.append({"path": STOP_PROGRAM, "content": program, "mode": "0755", "loaded_by": "nothing"})
     return services
+
+
+def _plain(value: Any) -> Any:
+    """A value of Python's own containers: Ansible's lazy ones are copied with all variables of the host, which takes a second."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return [_plain(entry) for entry in value]
+    return value
 
 
 def _templates(folder: Path) -> Environment:

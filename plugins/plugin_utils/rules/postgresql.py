@@ -34,6 +34,11 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         for name in given["postgresql_settings"]
         if name.lower() in OWN_SETTINGS
     ]
+    found += [
+        f"postgresql_settings: {name} has several lines: write its value on one."
+        for name, value in given["postgresql_settings"].items()
+        if "\n" in f"{name}{value}"
+    ]
     if not 1 <= given["postgresql_port"] <= 65535:
         found.append(f"postgresql_port is {given['postgresql_port']}: it has to be between 1 and 65535.")
     if not 1 <= given["postgresql_memory_percent"] <= 90:

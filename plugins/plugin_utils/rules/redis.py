@@ -70,8 +70,13 @@ def _numbers(given: Mapping[str, Any]) -> list[str]:
 
 
 def _settings(given: Mapping[str, Any]) -> list[str]:
-    return [
+    found = [
         f"redis_settings: {name} belongs to the role; take the variable for it, if there is one."
         for name in given["redis_settings"]
         if name.lower() in redis.OWN_SETTINGS
+    ]
+    return found + [
+        f"redis_settings: {name} has several lines: give a list for a setting that stands there several times."
+        for name, value in given["redis_settings"].items()
+        if "\n" in f"{name}{value if isinstance(value, str) else ''}"
     ]
