@@ -437,7 +437,12 @@ def test_a_changed_name_or_a_withdrawn_certificate_makes_a_new_one(
     written = host.check_output(WRITTEN)
     foretold = converge_again("--check", "--diff", "-e", json.dumps(changed), limit=host_name)
     # Makes one, writes with it, removes the one before.
-    assert recap(foretold.stdout, host_name)["changed"] == 3, foretold.stdout
+    assert recap(foretold.stdout, host_name)["changed"] == 1, foretold.stdout
+    kinds = {
+        kind: re.findall(rf"/etc/ssl/private/nginx\.shop\.\w+\.pem{kind}", foretold.stdout)
+        for kind in (": new", "\n@@ -1 ")
+    }
+    assert all(len(found) == 1 for found in kinds.values()), foretold.stdout
     assert "+        server_name shop.test www.shop.test new.test;" in foretold.stdout
     assert "PRIVATE KEY" not in foretold.stdout
     assert host.check_output(WRITTEN) == written
