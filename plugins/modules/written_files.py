@@ -115,7 +115,7 @@ def main() -> None:
     for file in filter(None, map(File.given, module.params["files"])):
         try:
             outcome = write(file, scratch=module.tmpdir, check_mode=module.check_mode)
-        except FileError as error:
+        except (FileError, OSError) as error:
             module.fail_json(msg=str(error), written=written)
         if outcome.written or outcome.adjusted:
             written.append(file.path)
