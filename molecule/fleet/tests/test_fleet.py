@@ -161,6 +161,14 @@ def test_a_mistake_on_one_server_is_told_before_anything_changes_on_any(converge
     assert re.findall(r"changed=(\d+)", result.stdout) == ["0"] * 4
 
 
+def test_a_part_runs_alone_after_the_preflight(converge_again: Callable[..., Any]) -> None:
+    """The proxy needs the addresses of servers that its play does not touch."""
+    result = converge_again(str(PROJECT / "playbooks/preflight.yml"), playbook="../../playbooks/proxy.yml")
+    assert result.returncode == 0, result.stdout[-4000:]
+    assert "PLAY [The proxy]" in result.stdout
+    assert re.findall(r"changed=(\d+)", result.stdout) == ["0"] * 4
+
+
 def test_a_release_that_fails_on_one_server_starts_on_none(converge_again: Callable[..., Any], tmp_path: Path) -> None:
     """Its release command fails on the server that migrates; the others have built it by then."""
     look = "readlink /srv/stockpot/current; systemctl show --property=MainPID 'stockpot-*.service'"
