@@ -45,6 +45,7 @@ options:
     description: Whether an operator's mistake is only returned, in RV(problems), for the caller to refuse.
     type: bool
     default: false
+author: Stockpot
 """
 
 EXAMPLES = r"""

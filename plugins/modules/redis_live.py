@@ -126,11 +126,11 @@ def differences(live: Mapping[str, str], wanted: Mapping[str, Any], default_user
 class Users:
     """Which users the running Redis has: those of the file when it started, or when this module last loaded it."""
 
-    def __init__(self, file: str, service: str, systemctl: Systemctl) -> None:
+    def __init__(self, file: str, service: str, systemctl: Systemctl, run: Path = Path("/run")) -> None:
         self._file = Path(file)
         self._service = service
         self._systemctl = systemctl
-        self._stamp = Path("/run") / f"{service.removesuffix('.service')}.users-loaded"
+        self._stamp = run / f"{service.removesuffix('.service')}.users-loaded"
 
     def loaded(self) -> bool:
         """Whether the file is not younger than what Redis has."""

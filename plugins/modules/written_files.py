@@ -21,7 +21,7 @@ options:
     type: list
     elements: dict
     required: true
-    options:
+    suboptions:
       path:
         description: Where it stands. Its folder is made when it is missing.
         type: path
