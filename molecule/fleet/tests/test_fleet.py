@@ -166,7 +166,7 @@ def test_a_part_runs_alone_after_the_preflight(converge_again: Callable[..., Any
     result = converge_again(str(PROJECT / "playbooks/preflight.yml"), playbook="../../playbooks/proxy.yml")
     assert result.returncode == 0, result.stdout[-4000:]
     assert "PLAY [The proxy]" in result.stdout
-    assert re.findall(r"changed=(\d+)", result.stdout) == ["0"] * 4
+    assert set(re.findall(r"changed=(\d+)", result.stdout)) == {"0"}
 
 
 def test_a_release_that_fails_on_one_server_starts_on_none(converge_again: Callable[..., Any], tmp_path: Path) -> None:
