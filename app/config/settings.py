@@ -150,12 +150,12 @@ CELERY_BROKER_POOL_LIMIT = 10
 CELERY_BROKER_CONNECTION_TIMEOUT = 10
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# Must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
+# visibility_timeout must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
+# No retry_on_timeout: a worker whose subscription breaks would wait in redis-py for ever, active but deaf.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     **REDIS_SOCKET,
     "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", 43200),
     "global_keyprefix": CELERY_KEY_PREFIX,
-    "retry_on_timeout": True,
 }
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
 
@@ -169,7 +169,6 @@ CELERY_REDIS_SOCKET_TIMEOUT = 5.0
 CELERY_REDIS_SOCKET_CONNECT_TIMEOUT = 5.0
 CELERY_REDIS_SOCKET_KEEPALIVE = True
 CELERY_REDIS_BACKEND_HEALTH_CHECK_INTERVAL = 30
-CELERY_REDIS_RETRY_ON_TIMEOUT = True
 
 CELERY_WORKER_SEND_TASK_EVENTS = True
 CELERY_TASK_SEND_SENT_EVENT = True

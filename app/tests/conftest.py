@@ -1,6 +1,7 @@
 """The services the tests run against: PostgreSQL and Redis from bin/test-app, the stand-in for the downstream services and
 a mail server in this process, and one real worker for the whole session."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -68,7 +69,8 @@ class Worker:
     def send_signal(self, number: signal.Signals) -> None:
         """Signals the worker and its children alike."""
         assert self.process
-        os.killpg(self.process.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it may have ended
+            os.killpg(self.process.pid, number)
 
     def kill(self) -> None:
         """Ends the worker as a power cut would."""
@@ -81,7 +83,10 @@ class Worker:
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(30)
+            try:
+                self.process.wait(30)
+            finally:
+                self.send_signal(signal.SIGKILL)
 
     def control(self, command: str) -> list[dict[str, Any]]:
         """The tasks the worker has in the given stage: "active", "reserved" ..."""

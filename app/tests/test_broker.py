@@ -71,6 +71,24 @@ def test_queue_lengths_count_every_priority(worker: Worker) -> None:
     wait_until(worker.is_idle)
 
 
+def listening(broker: redis.Redis) -> list[dict[str, str]]:
+    """The connections on which an idle worker waits: for messages, and for remote control."""
+    found: list[dict[str, str]] = broker.client_list()
+    return [client for client in found if client["cmd"] in ("brpop", "subscribe", "psubscribe")]
+
+
+@pytest.mark.results
+@pytest.mark.parametrize("cut", [{"brpop"}, {"psubscribe"}, {"brpop", "psubscribe"}], ids="-".join)
+def test_an_idle_worker_whose_connections_are_cut_goes_on_consuming(worker: Worker, cut: set[str]) -> None:
+    for number in range(3):
+        wait_until(lambda: {client["cmd"] for client in listening(worker.broker)} == {"brpop", "psubscribe"})
+        for client in listening(worker.broker):
+            if client["cmd"] in cut:
+                worker.broker.client_kill(client["addr"])
+        result = current_app.send_task("celery.accumulate", args=(number,), kwargs={"index": 0}, queue="default")
+        assert result.get(timeout=10) == number
+
+
 @pytest.mark.results
 def test_a_canary_passes_through_every_queue(worker: Worker) -> None:
     for number, queue in enumerate(settings.QUEUES):
