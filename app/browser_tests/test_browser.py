@@ -111,7 +111,7 @@ def test_the_tasks_page_shows_what_ran_and_what_waits(page: Page) -> None:
     expect(page.locator("[data-state=paid]")).to_be_visible()
     page.goto("/tasks/")
     expect(page.get_by_role("cell", name="payments.tasks.process_payment").first).to_be_visible()
-    expect(page.locator("[data-queue]")).to_have_count(6)
+    expect(page.locator("[data-queue]")).to_have_count(7)
 
 
 def test_the_administrator_sees_the_schedule(page: Page) -> None:

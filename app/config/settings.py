@@ -143,6 +143,9 @@ CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", 1800)
 CELERY_TASK_SOFT_TIME_LIMIT = env.int("CELERY_TASK_SOFT_TIME_LIMIT", 1500)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_ACKS_LATE = True
+# A task whose process was killed is tried again as often as its max_retries say, and then fails for all to see; if the
+# broker does not take the next attempt, the message goes back.
+CELERY_TASK_RETRY_ON_WORKER_LOST = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_ALWAYS_EAGER = env.bool("CELERY_TASK_ALWAYS_EAGER", False)  # for tests only
 
@@ -177,17 +180,22 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
+    # What repairs must not wait behind what it repairs.
+    "core.tasks.resend_stuck_work": {"queue": "sweep"},
+    "core.tasks.record_lost_run": {"queue": "sweep"},
     "payments.*": {"queue": "critical"},
     "accounts.*": {"queue": "notifications"},
     "analytics.*": {"queue": "low-priority"},
     "media.*": {"queue": "images"},
     "newsletters.*": {"queue": "emails"},
 }
-QUEUES = ["critical", "default", "notifications", "low-priority", "images", "emails"]
+QUEUES = ["critical", "default", "notifications", "low-priority", "images", "emails", "sweep"]
 
 # --- How long work may stand still ----------------------------------------------------------------------------------
 RETRY_BACKOFF_BASE = env.int("RETRY_BACKOFF_BASE_MS", 2000) / 1000  # seconds before the first retry; doubles
 RETRY_BACKOFF_MAX = env.int("RETRY_BACKOFF_MAX", 600)  # seconds
+# Seconds before a task whose process was killed runs again: longer than any claim its row may still hold.
+CELERY_TASK_ANNOTATIONS = {"*": {"default_retry_delay": RETRY_BACKOFF_BASE * 10}}
 WORK_DEADLINE = env.int("WORK_DEADLINE", 900)  # seconds a row may not move before the sweep sends its task again
 # Seconds between the steps of a report, to spare the database.
 REPORT_STEP_PAUSE = env.int("REPORT_STEP_PAUSE_MS", 50) / 1000

@@ -5,7 +5,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from kombu.exceptions import OperationalError
 
-from core import metrics, services
+from core import broker, metrics, services
 from core.http import Request
 from core.models import TaskRun
 
@@ -34,7 +34,7 @@ def metrics_page(request: HttpRequest) -> HttpResponse:
 def tasks(request: Request) -> HttpResponse:
     """The last tasks and what waits in the queues; htmx asks for the tables alone."""
     try:
-        lengths = services.queue_lengths()
+        lengths = broker.queue_lengths()
     except (OperationalError, OSError):
         lengths = None
     context = {"runs": TaskRun.objects.all()[:50], "lengths": lengths}

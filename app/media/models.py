@@ -1,7 +1,7 @@
 import uuid
 from typing import ClassVar
 
-from core.models import OutboxRow
+from core.models import NEEDS_ATTENTION, OutboxRow, sweep_index
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from django.db import models
@@ -31,6 +31,7 @@ class Image(OutboxRow):
         PENDING = "pending"
         READY = "ready"
         FAILED = "failed"
+        NEEDS_ATTENTION = NEEDS_ATTENTION
 
     task = "media.tasks.start_thumbnails"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
@@ -43,6 +44,7 @@ class Image(OutboxRow):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        indexes = (sweep_index("image_to_send", "pending"),)
         ordering = ("-created_at",)
 
     def __str__(self) -> str:
@@ -74,6 +76,7 @@ class Document(OutboxRow):
         PENDING = "pending"
         READY = "ready"
         FAILED = "failed"
+        NEEDS_ATTENTION = NEEDS_ATTENTION
 
     task = "media.tasks.start_document"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
@@ -87,6 +90,7 @@ class Document(OutboxRow):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        indexes = (sweep_index("document_to_send", "pending"),)
         ordering = ("-created_at",)
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
 from typing import ClassVar
 
-from core.models import OutboxRow
+from core.models import NEEDS_ATTENTION, OutboxRow, sweep_index
 from django.db import models
 
 
@@ -30,6 +30,7 @@ class Chunk(OutboxRow):
         PENDING = "pending"
         SENT = "sent"
         FAILED = "failed"
+        NEEDS_ATTENTION = NEEDS_ATTENTION
 
     task = "newsletters.tasks.send_chunk"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
@@ -43,6 +44,7 @@ class Chunk(OutboxRow):
     refused = models.PositiveIntegerField(default=0)
 
     class Meta:
+        indexes = (sweep_index("chunk_to_send", "pending"),)
         ordering = ("first",)
         constraints = (models.UniqueConstraint(fields=("newsletter", "first"), name="one_chunk_a_start"),)
 

@@ -1,12 +1,12 @@
+from core.admin import OutboxAdmin
 from django.contrib import admin
 
 from payments.models import Order, Receipt
 
 
 @admin.register(Order)
-class OrderAdmin(admin.ModelAdmin[Order]):
+class OrderAdmin(OutboxAdmin[Order]):
     list_display = ("reference", "product", "quantity", "euros", "state", "attempts", "error", "created_at")
-    list_filter = ("state",)
     list_select_related = ("product",)
     readonly_fields = ("product", "quantity", "amount", "state", "customer", "attempts", "error", "moved_at")
 

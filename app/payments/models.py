@@ -1,7 +1,7 @@
 import uuid
 from typing import ClassVar
 
-from core.models import OutboxRow
+from core.models import NEEDS_ATTENTION, OutboxRow, sweep_index
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -21,6 +21,7 @@ class Order(OutboxRow):
         PAID = "paid"
         FAILED = "failed"
         CANCELLED = "cancelled"
+        NEEDS_ATTENTION = NEEDS_ATTENTION
 
     task = "payments.tasks.process_payment"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING, State.PROCESSING)
@@ -39,6 +40,7 @@ class Order(OutboxRow):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        indexes = (sweep_index("order_to_send", "pending", "processing"),)
         ordering = ("-created_at",)
 
     def __str__(self) -> str:

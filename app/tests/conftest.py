@@ -17,7 +17,7 @@ import redis
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from celery import current_app
-from core import services
+from core import broker
 from django.conf import settings as configured
 from django.contrib.auth.models import User
 from django.core.cache import cache
@@ -94,7 +94,7 @@ class Worker:
         return [task for tasks in answer.values() for task in tasks]
 
     def is_idle(self) -> bool:
-        return not any(services.queue_lengths().values()) and not self.broker.hlen("celery:unacked")
+        return not any(broker.queue_lengths().values()) and not self.broker.hlen("celery:unacked")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import uuid
 import pytest
 import redis
 from celery import current_app
-from core import services
+from core import broker as waiting
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
@@ -66,7 +66,7 @@ def test_queue_lengths_count_every_priority(worker: Worker) -> None:
     worker.kill()
     for priority in (0, 6, 9):
         current_app.send_task("celery.accumulate", queue="low-priority", priority=priority)
-    assert services.queue_lengths() == dict.fromkeys(settings.QUEUES, 0) | {"low-priority": 3}
+    assert waiting.queue_lengths() == dict.fromkeys(settings.QUEUES, 0) | {"low-priority": 3}
     worker.start()
     wait_until(worker.is_idle)
 

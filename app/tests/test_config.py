@@ -117,7 +117,9 @@ ROUTES = {
     "analytics.tasks.daily_report": "low-priority",
     "media.tasks.make_thumbnail": "images",
     "newsletters.tasks.send_chunk": "emails",
-    "core.tasks.resend_stuck_work": "default",
+    "core.tasks.resend_stuck_work": "sweep",
+    "core.tasks.record_lost_run": "sweep",
+    "core.tasks.forget_old_runs": "default",
     "some.library.task": "default",
 }
 
@@ -146,6 +148,7 @@ CELERY = {
     "worker_prefetch_multiplier": 1,
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
+    "task_retry_on_worker_lost": True,
     "broker_pool_limit": 10,
     "broker_connection_timeout": 10,
     "broker_connection_retry_on_startup": True,

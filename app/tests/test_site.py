@@ -30,10 +30,16 @@ def broken() -> None:
 
 # Health
 
+CHECKS = {
+    "database": "core.services.check_database",
+    "cache": "core.services.check_cache",
+    "broker": "core.broker.check",
+}
+
 
 def test_the_process_answers_without_any_service(site: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("database", "cache", "broker"):
-        monkeypatch.setattr(services, f"check_{name}", broken)
+    for check in CHECKS.values():
+        monkeypatch.setattr(check, broken)
     assert site.get("/healthz").content == b"ok\n"
 
 
@@ -46,7 +52,7 @@ def test_ready_when_every_service_answers(site: Client, db: None) -> None:
 def test_not_ready_names_the_service_and_no_address(
     site: Client, db: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(services, f"check_{name}", broken)
+    monkeypatch.setattr(CHECKS[name], broken)
     response = site.get("/readyz")
     assert response.status_code == 503
     assert response.json() == {"database": "ok", "cache": "ok", "broker": "ok", name: "ConnectionError"}
@@ -88,7 +94,7 @@ def test_queue_lengths_and_the_broker_are_reported(site: Client, db: None, monke
     page = site.get("/metrics").content.decode()
     assert 'celery_queue_length{queue="critical"} 0.0' in page
     assert "celery_broker_up 1.0" in page
-    monkeypatch.setattr(services, "queue_lengths", broken)
+    monkeypatch.setattr("core.broker.queue_lengths", broken)
     assert "celery_broker_up 0.0" in site.get("/metrics").content.decode()
 
 
@@ -124,7 +130,7 @@ def test_htmx_gets_the_changing_part_alone(site: Client, db: None) -> None:
 
 
 def test_the_tasks_page_says_when_the_broker_is_away(site: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "queue_lengths", broken)
+    monkeypatch.setattr("core.broker.queue_lengths", broken)
     assert "The broker does not answer" in site.get("/tasks/").content.decode()
 
 
