@@ -1,5 +1,6 @@
 """Every setting of the project, read from the environment; README.md lists the variables."""
 
+from math import ceil
 from pathlib import Path
 
 import django_stubs_ext
@@ -126,7 +127,11 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Stockpot <stockpot@localhost
 PAYMENT_GATEWAY_URL = env.str("PAYMENT_GATEWAY_URL", "http://127.0.0.1:8900").rstrip("/")
 CRM_URL = env.str("CRM_URL", PAYMENT_GATEWAY_URL).rstrip("/")
 INVENTORY_URL = env.str("INVENTORY_URL", PAYMENT_GATEWAY_URL).rstrip("/")
-DOWNSTREAM_TIMEOUT = env.int("DOWNSTREAM_TIMEOUT_MS", 5000) / 1000  # seconds to connect, and to wait for each answer
+DOWNSTREAM_TIMEOUT = (
+    env.int("DOWNSTREAM_TIMEOUT_MS", 5000) / 1000
+)  # seconds to connect, and to wait for each part of an answer
+# Seconds one attempt to pay may take: twice a connection and an answer, and as much again for an answer in parts.
+PAYMENT_TIME_LIMIT = ceil(6 * DOWNSTREAM_TIMEOUT)
 
 # --- Celery ---------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL")
@@ -194,8 +199,11 @@ QUEUES = ["critical", "default", "notifications", "low-priority", "images", "ema
 # --- How long work may stand still ----------------------------------------------------------------------------------
 RETRY_BACKOFF_BASE = env.int("RETRY_BACKOFF_BASE_MS", 2000) / 1000  # seconds before the first retry; doubles
 RETRY_BACKOFF_MAX = env.int("RETRY_BACKOFF_MAX", 600)  # seconds
-# Seconds before a task whose process was killed runs again: longer than any claim its row may still hold.
-CELERY_TASK_ANNOTATIONS = {"*": {"default_retry_delay": RETRY_BACKOFF_BASE * 10}}
+# Seconds before a task whose process was killed runs again; that of a payment waits for its claim to lapse.
+CELERY_TASK_ANNOTATIONS = {
+    "*": {"default_retry_delay": RETRY_BACKOFF_BASE * 10},
+    "payments.tasks.process_payment": {"default_retry_delay": PAYMENT_TIME_LIMIT + 2},
+}
 WORK_DEADLINE = env.int("WORK_DEADLINE", 900)  # seconds a row may not move before the sweep sends its task again
 # Seconds between the steps of a report, to spare the database.
 REPORT_STEP_PAUSE = env.int("REPORT_STEP_PAUSE_MS", 50) / 1000

@@ -11,8 +11,8 @@ from django.urls import reverse
 class Order(OutboxRow):
     """Something a customer wants, and where its payment stands.
 
-    pending -> processing -> paid, or failed (declined), or back to pending (the gateway could not be asked);
-    pending -> cancelled, as long as no charge can be under way.
+    pending -> processing -> paid, or failed (declined), or back to pending (the gateway could not be asked), or needs
+    attention (asking again will not help); pending -> cancelled, as long as no charge can be under way.
     """
 
     class State(models.TextChoices):
@@ -34,9 +34,12 @@ class Order(OutboxRow):
     quantity = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(99)])
     amount = models.PositiveIntegerField(help_text="cents")
     state = models.CharField(max_length=20, choices=State.choices, default=State.PENDING)
-    # A charge was asked for and its outcome is not known: only asking again with the same key can tell.
+    # A charge was asked for and its outcome is not known: only the gateway can tell.
     unsettled = models.BooleanField(default=False, editable=False)
     attempts = models.PositiveIntegerField(default=0, editable=False)
+    # When the gateway first saw the key, which it will not remember for ever.
+    asked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    paid_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -236,7 +236,7 @@ def test_a_worker_killed_between_charge_and_receipt_does_not_charge_twice(
 ) -> None:
     misbehave(gateway, "charges", "slow", seconds=0.3, times=1)
     place(product, 1)
-    wait_until(lambda: Order.objects.filter(state=Order.State.PROCESSING).exists())
+    wait_until(lambda: gateway.requests["charges"])
     worker.kill()
     wait_until(lambda: gateway.charges)
     assert not Receipt.objects.exists()
