@@ -87,6 +87,7 @@ X_FRAME_OPTIONS = "DENY"
 # The proxy redirects to HTTPS, and it alone knows whether a certificate is good enough for HSTS.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 CSRF_FAILURE_VIEW = "core.views.csrf_failure"
+THROTTLE = env.bool("THROTTLE", True)  # off for load tests, which send all from one address
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 UPLOAD_MAX_BYTES = 5 * 1024 * 1024
 UPLOAD_MAX_PIXELS = 40_000_000

@@ -9,7 +9,7 @@ from django.conf import settings
 def queue_lengths() -> dict[str, int]:
     """Messages that wait in each queue. Raises kombu's OperationalError when the broker does not answer."""
     lengths = {}
-    with current_app.connection_for_read() as broker, broker.channel() as channel:
+    with current_app.connection_or_acquire() as broker, broker.channel() as channel:
         for name in settings.QUEUES:
             # Declared as workers declare it, so that RabbitMQ agrees. Not passive: under a key prefix kombu then looks
             # for a key without it, and finds no queue.

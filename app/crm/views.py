@@ -1,3 +1,4 @@
+from core.throttle import throttled
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -7,6 +8,7 @@ from crm import services
 from crm.forms import LeadForm
 
 
+@throttled(20)
 @require_http_methods(["GET", "POST"])
 def contact(request: HttpRequest) -> HttpResponse:
     form = LeadForm(request.POST or None)

@@ -217,6 +217,15 @@ def site() -> Client:
 
 
 @pytest.fixture
+def staff_site(user: User) -> Client:
+    """A member of staff who may look and no more."""
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    site = Client(headers={"x-forwarded-proto": "https"}, raise_request_exception=False)
+    site.force_login(user)
+    return site
+
+
+@pytest.fixture
 def user_site(site: Client, user: User) -> Client:
     site.force_login(user)
     return site

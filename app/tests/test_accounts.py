@@ -61,9 +61,9 @@ def test_a_bad_registration_is_explained(site: Client, user: User, change: dict[
 
 def test_a_user_can_sign_in_and_out(site: Client, user: User) -> None:
     site.post("/login/", {"username": "ada", "password": "correct horse battery"})
-    assert site.get("/reports/").status_code == 200
+    assert site.get("/images/").status_code == 200
     site.post("/logout/")
-    assert site.get("/reports/").status_code == 302
+    assert site.get("/images/").status_code == 302
 
 
 def test_the_mail_is_sent_once(welcome: Welcome, mails: Mailbox) -> None:
