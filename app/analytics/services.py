@@ -16,7 +16,8 @@ from analytics.models import Line, Report
 def request_report(*, owner: User, days: int, reference: uuid.UUID) -> Report:
     """Queues a report over the given number of days up to today."""
     first_day = timezone.now().date() - datetime.timedelta(days=days - 1)
-    return outbox.create_and_send(Report, reference=reference, owner=owner, first_day=first_day, days=days)
+    values = {"owner": owner, "first_day": first_day, "days": days}
+    return outbox.create_and_send(Report, reference=reference, told_apart_by=("owner", "days"), **values)
 
 
 def request_daily_report(*, day: datetime.date) -> Report:

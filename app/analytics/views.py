@@ -2,6 +2,7 @@ import uuid
 
 from core.access import own_or_403, staff_only
 from core.http import UserRequest
+from core.outbox import AlreadySent
 from django.db.models import Sum
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -19,7 +20,10 @@ def reports(request: UserRequest) -> HttpResponse:
     """The form that starts a report, and the reports of whoever looks."""
     form = ReportForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        return redirect(services.request_report(owner=request.user, **form.cleaned_data))
+        try:
+            return redirect(services.request_report(owner=request.user, **form.cleaned_data))
+        except AlreadySent:
+            form.refuse_change()
     context = {"form": form, "reports": Report.objects.filter(owner=request.user)[:20]}
     return render(request, "analytics/reports.html", context, status=422 if form.errors else 200)
 

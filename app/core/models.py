@@ -42,6 +42,7 @@ class OutboxRow(models.Model):
     state: models.CharField[str, str]  # each kind of work has its own states
     unfinished: ClassVar[tuple[str, ...]]
     patience: ClassVar[int] = 900  # seconds; more than WORK_DEADLINE is cut to it
+    retryable: ClassVar[tuple[str, ...]] = (NEEDS_ATTENTION[0],)  # states the admin may give back to the workers
     # The task that does the work, given the row's primary key. Its name and not the task itself: tasks import models.
     task: ClassVar[str]
 
@@ -75,6 +76,24 @@ class OutboxRow(models.Model):
         now = timezone.now()
         rows = cls._default_manager.filter(state__in=cls.unfinished, next_send_at__lte=now)
         return rows.filter(moved_at__lt=now - timedelta(seconds=cls.deadline())).order_by("next_send_at")
+
+
+class ClaimedRow(OutboxRow):
+    """A row that one worker at a time works at, for as long as its claim holds: nothing is locked meanwhile."""
+
+    claimed_until = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+    def claim(self, *, seconds: float) -> bool:
+        """Takes the row; returns False if another worker has it. The claim of one that was lost lapses by itself."""
+        now = timezone.now()
+        free = models.Q(claimed_until=None) | models.Q(claimed_until__lte=now)
+        free &= models.Q(state__in=self.unfinished)
+        rows = type(self)._default_manager.filter(free, pk=self.pk)
+        self.claimed_until = now + timedelta(seconds=seconds)
+        return bool(rows.update(claimed_until=self.claimed_until))
 
 
 def outbox_models() -> Iterator[type[OutboxRow]]:

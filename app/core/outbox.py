@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from celery import current_app
 from celery.canvas import Signature
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import FileField, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -27,6 +27,10 @@ QUEUE_LIMIT = 1000
 
 logger = logging.getLogger(__name__)
 Row = TypeVar("Row", bound=OutboxRow)
+
+
+class AlreadySent(Exception):
+    """The form was sent before, with other content."""
 
 
 def signature(row: OutboxRow) -> Signature[Any]:
@@ -47,15 +51,34 @@ def send_on_commit(row: OutboxRow) -> None:
     transaction.on_commit(lambda: send(row), robust=True)
 
 
-def create_and_send(model: type[Row], *, reference: uuid.UUID, **values: Any) -> Row:
-    """Creates the row and queues its task; the same reference again returns the row it made."""
-    try:
-        with transaction.atomic():
-            row = model._default_manager.create(reference=reference, **values)
-            send_on_commit(row)
-    except IntegrityError:
-        return model._default_manager.get(reference=reference)
-    return row
+def create_and_send(
+    model: type[Row], *, reference: uuid.UUID, told_apart_by: Sequence[str] | None = None, **values: Any
+) -> Row:
+    """Creates the row and queues its task; the same reference and content again return the row they made.
+
+    told_apart_by: the values that make another content; all unless given.
+    Raises AlreadySent if the reference was used for another content, and IntegrityError if another rule is broken.
+    """
+    same = {name: values[name] for name in (values if told_apart_by is None else told_apart_by)}
+    found = model._default_manager.filter(reference=reference).first()
+    if found is None:
+        row = model(reference=reference, **values)
+        try:
+            with transaction.atomic():
+                row.save(force_insert=True)
+                send_on_commit(row)
+            return row
+        except IntegrityError:
+            # The same form at the same time, unless another rule was broken. Files do not roll back.
+            for field in model._meta.fields:
+                if isinstance(field, FileField):
+                    getattr(row, field.name).delete(save=False)
+            found = model._default_manager.filter(reference=reference).first()
+            if found is None:
+                raise
+    if any(getattr(found, name) != value for name, value in same.items()):
+        raise AlreadySent(f"{model._meta.label} {found.pk} has the reference {reference}")
+    return found
 
 
 def resend_stuck() -> dict[str, int]:
@@ -114,8 +137,8 @@ def note_error(rows: QuerySet[Row], *, reason: str) -> None:
 
 
 def try_again(rows: QuerySet[Row]) -> int:
-    """Gives rows that needed attention back to the workers; returns how many."""
-    given = list(rows.filter(state=NEEDS_ATTENTION[0]))
+    """Gives rows that need a person back to the workers; returns how many."""
+    given = list(rows.filter(state__in=rows.model.retryable))
     for row in given:
         row.move(state=row.unfinished[0], error="", sends=0, next_send_at=timezone.now())
         send_on_commit(row)

@@ -1,3 +1,4 @@
+from core.outbox import AlreadySent
 from core.throttle import throttled
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -13,7 +14,11 @@ from crm.forms import LeadForm
 def contact(request: HttpRequest) -> HttpResponse:
     form = LeadForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        lead = services.take(**form.cleaned_data)
-        messages.success(request, f"Thank you, {lead.name}: we will call you.")
-        return redirect("contact")
+        try:
+            lead = services.take(**form.cleaned_data)
+        except AlreadySent:
+            form.refuse_change()
+        else:
+            messages.success(request, f"Thank you, {lead.name}: we will call you.")
+            return redirect("contact")
     return render(request, "crm/contact.html", {"form": form}, status=422 if form.errors else 200)

@@ -39,6 +39,7 @@ class Image(OutboxRow):
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
     file = models.FileField(upload_to=original_path)
+    size = models.PositiveIntegerField(default=0, db_default=0, editable=False, help_text="bytes")
     title = models.CharField(max_length=100)
     state = models.CharField(max_length=20, choices=State.choices, default=State.PENDING)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -20,8 +20,12 @@ class Unusable(Exception):
 
 
 def upload(*, owner: User, title: str, file: File[bytes], reference: uuid.UUID) -> Image:
-    """Keeps the picture and queues its thumbnails."""
-    return outbox.create_and_send(Image, reference=reference, owner=owner, title=title, file=file)
+    """Keeps the picture and queues its thumbnails; the same form again keeps the first.
+
+    Raises outbox.AlreadySent if the reference was used for another picture.
+    """
+    values = {"owner": owner, "title": title, "size": file.size, "file": file}
+    return outbox.create_and_send(Image, reference=reference, told_apart_by=("owner", "title", "size"), **values)
 
 
 def make_thumbnail(*, image_id: int, size: str) -> None:

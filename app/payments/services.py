@@ -31,10 +31,19 @@ class NotCancellable(Exception):
 
 
 def place_order(*, product: Product, quantity: int, reference: uuid.UUID, customer: User | None = None) -> Order:
-    """Creates the order and queues its payment; the same reference again returns the order it made."""
+    """Creates the order and queues its payment; the same form again returns the order it made.
+
+    Raises outbox.AlreadySent if the reference was used for another order.
+    """
     amount = product.price * quantity
     return outbox.create_and_send(
-        Order, reference=reference, product=product, quantity=quantity, amount=amount, customer=customer
+        Order,
+        reference=reference,
+        told_apart_by=("product", "quantity", "customer"),
+        product=product,
+        quantity=quantity,
+        amount=amount,
+        customer=customer,
     )
 
 

@@ -2,6 +2,7 @@ import uuid
 
 from core.access import refuse_strangers
 from core.http import Request
+from core.outbox import AlreadySent
 from core.throttle import throttled
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -22,7 +23,10 @@ def home(request: HttpRequest) -> HttpResponse:
     form = OrderForm(request.POST or None)
     user = request.user if request.user.is_authenticated else None
     if request.method == "POST" and form.is_valid():
-        return redirect(services.place_order(customer=user, **form.cleaned_data))
+        try:
+            return redirect(services.place_order(customer=user, **form.cleaned_data))
+        except AlreadySent:
+            form.refuse_change()
     orders = Order.objects.filter(customer=user).select_related("product")[:10] if user else []
     context = {"form": form, "orders": orders, "products": Product.objects.all()}
     return render(request, "payments/home.html", context, status=422 if form.errors else 200)

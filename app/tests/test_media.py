@@ -2,14 +2,17 @@
 
 import io
 import stat
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from core.outbox import AlreadySent
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 from gateway.server import Server
 from media import services
@@ -121,6 +124,39 @@ def test_uploaded_files_are_readable_for_the_proxys_group_only(user: User, tmp_p
     path = Path(image.file.path)
     assert path.stat().st_mode & 0o777 == 0o640
     assert path.parent.stat().st_mode & stat.S_ISGID, "the folder hands its group on"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_upload_sent_twice_leaves_one_file(user: User, tmp_path: Path, settings: Settings) -> None:
+    settings.MEDIA_ROOT = str(tmp_path)
+    reference, content = uuid.uuid4(), picture(20, 20)
+
+    def send() -> None:
+        together.wait()
+        services.upload(owner=user, title="pot", file=ContentFile(content, name="pot.jpg"), reference=reference)
+        connection.close()
+
+    together = threading.Barrier(4)
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    services.upload(owner=user, title="pot", file=ContentFile(content, name="pot.jpg"), reference=reference)
+    assert [str(path) for path in (tmp_path / "originals").iterdir()] == [Image.objects.get().file.path]
+
+
+@pytest.mark.parametrize("change", [{"title": "another pot"}, {"file": ContentFile(b"another", name="pot.jpg")}])
+def test_another_picture_in_the_same_form_is_refused_and_leaves_no_file(
+    user: User, tmp_path: Path, settings: Settings, change: dict[str, Any]
+) -> None:
+    settings.MEDIA_ROOT = str(tmp_path)
+    form: dict[str, Any] = {"title": "pot", "file": ContentFile(picture(20, 20), name="pot.jpg")}
+    form |= {"reference": uuid.uuid4(), "owner": user}
+    services.upload(**form)
+    with pytest.raises(AlreadySent):
+        services.upload(**form | change)
+    assert len(list((tmp_path / "originals").iterdir())) == 1
 
 
 @pytest.mark.results

@@ -5,6 +5,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from core.outbox import AlreadySent
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
@@ -262,9 +263,18 @@ def test_an_order_past_pending_cannot_be_cancelled(order: Order, state: Order.St
 def test_the_same_reference_makes_one_order(product: Product) -> None:
     reference = uuid.uuid4()
     first = services.place_order(product=product, quantity=1, reference=reference)
-    second = services.place_order(product=product, quantity=9, reference=reference)
+    Product.objects.update(price=product.price + 1)  # a new price makes no other order
+    product.refresh_from_db()
+    second = services.place_order(product=product, quantity=1, reference=reference)
     assert first == second
+    with pytest.raises(AlreadySent):
+        services.place_order(product=product, quantity=9, reference=reference)
     assert Order.objects.get().quantity == 1
+
+
+def test_another_broken_rule_is_not_taken_for_a_form_sent_twice(product: Product) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        services.place_order(product=product, quantity=-1, reference=uuid.uuid4())
 
 
 def test_the_gateways_failures_are_told_apart(gateway: Server) -> None:

@@ -204,6 +204,21 @@ def test_a_form_sent_twice_is_one_order(site: Client, product: Product) -> None:
     assert Order.objects.count() == 1
 
 
+def test_a_changed_form_sent_again_is_neither_dropped_nor_mixed_up(site: Client, product: Product) -> None:
+    stew = Product.objects.create(sku="test-stew", name="Test stew", price=980)
+    form = order_form(product)
+    site.post("/", form)
+    response = site.post("/", form | {"product": stew.pk})
+    assert response.status_code == 422
+    page = response.content.decode()
+    assert "You sent this form before" in page
+    assert f'<option value="{stew.pk}" selected' in page
+    reference = re.search(r'name="reference" value="([^"]+)"', page)
+    assert reference
+    assert site.post("/", form | {"product": stew.pk, "reference": reference[1]}).status_code == 302
+    assert sorted(order.product.name for order in Order.objects.all()) == ["Test soup", "Test stew"]
+
+
 @pytest.mark.parametrize("change", [{"quantity": 0}, {"quantity": 100}, {"product": 0}, {"reference": "x"}])
 def test_a_bad_order_is_explained(site: Client, product: Product, change: dict[str, object]) -> None:
     response = site.post("/", order_form(product, **change))

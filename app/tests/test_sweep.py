@@ -182,7 +182,7 @@ def test_a_task_that_kills_its_process_each_time_ends_and_needs_attention(user: 
     assert "WorkerLostError" in report.error
     runs = TaskRun.objects.filter(name=Report.task).order_by("retries")
     assert [run.state for run in runs] == ["RETRY", "RETRY", "RETRY", "FAILURE"]
-    assert worker.broker.hlen("celery:unacked") == 0
+    wait_until(worker.is_idle)
 
 
 def test_a_task_that_fails_for_good_shows_why_in_its_row(
