@@ -124,6 +124,7 @@ STORAGES = {
 
 # --- Mail and the services the tasks talk to ------------------------------------------------------------------------
 vars().update(env.email("EMAIL_URL", "console:"))
+MAIL_CLAIM = 60  # seconds a row is a worker's while it talks to the mail server, which has 10 for each answer
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Stockpot <stockpot@localhost>")
 PAYMENT_GATEWAY_URL = env.str("PAYMENT_GATEWAY_URL", "http://127.0.0.1:8900").rstrip("/")
 CRM_URL = env.str("CRM_URL", PAYMENT_GATEWAY_URL).rstrip("/")
@@ -200,10 +201,12 @@ QUEUES = ["critical", "default", "notifications", "low-priority", "images", "ema
 # --- How long work may stand still ----------------------------------------------------------------------------------
 RETRY_BACKOFF_BASE = env.int("RETRY_BACKOFF_BASE_MS", 2000) / 1000  # seconds before the first retry; doubles
 RETRY_BACKOFF_MAX = env.int("RETRY_BACKOFF_MAX", 600)  # seconds
-# Seconds before a task whose process was killed runs again; that of a payment waits for its claim to lapse.
+# Seconds before a task whose process was killed runs again; where a row is claimed, the claim has lapsed by then.
 CELERY_TASK_ANNOTATIONS = {
     "*": {"default_retry_delay": RETRY_BACKOFF_BASE * 10},
     "payments.tasks.process_payment": {"default_retry_delay": PAYMENT_TIME_LIMIT + 2},
+    "accounts.tasks.send_welcome_email": {"default_retry_delay": MAIL_CLAIM + 2},
+    "newsletters.tasks.send_chunk": {"default_retry_delay": MAIL_CLAIM + 2},
 }
 WORK_DEADLINE = env.int("WORK_DEADLINE", 900)  # seconds a row may not move before the sweep sends its task again
 # Seconds between the steps of a report, to spare the database.

@@ -137,14 +137,16 @@ def misbehave(server: Server, service: str, mode: str, **options: float) -> None
 
 
 class Mailbox:
-    """A mail server's handler: keeps what is delivered, refuses addresses at `refused`, can be out of order."""
+    """A mail server's handler: keeps what is delivered, refuses addresses at `refused`, can be out of order for a
+    number of `failures`, or too `busy` for so many mails to `greylisted`."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         self.envelopes: list[Envelope] = []
-        self.failures = 0
+        self.failures, self.answer = 0, "451 out of order"
+        self.busy = 0
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -153,13 +155,16 @@ class Mailbox:
             return "550 no such user"
         if address.endswith("@later.example"):
             return "450 try later"
+        if address.endswith("@greylisted.example") and self.busy:
+            self.busy -= 1
+            return "451 greylisted"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self.failures:
             self.failures -= 1
-            return "451 out of order"
+            return self.answer
         self.envelopes.append(envelope)
         return "250 OK"
 

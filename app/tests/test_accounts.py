@@ -10,6 +10,7 @@ from accounts.models import Welcome
 from accounts.tasks import cleanup_sessions, send_welcome_email
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
@@ -81,7 +82,7 @@ def test_an_address_the_server_refuses_is_recorded(welcome: Welcome, mails: Mail
     User.objects.update(email="nobody@refused.example")
     assert services.send_welcome(welcome_id=welcome.pk) == Welcome.State.FAILED
     welcome.refresh_from_db()
-    assert "does not know" in welcome.error
+    assert "550 no such user" in welcome.error
 
 
 def test_an_address_the_server_defers_is_tried_again(welcome: Welcome, mails: Mailbox) -> None:
@@ -90,6 +91,31 @@ def test_an_address_the_server_defers_is_tried_again(welcome: Welcome, mails: Ma
         services.send_welcome(welcome_id=welcome.pk)
     welcome.refresh_from_db()
     assert welcome.state == Welcome.State.PENDING
+    assert "450" in welcome.error
+
+
+def test_a_mail_the_server_will_never_take_fails_and_says_why(welcome: Welcome, mails: Mailbox) -> None:
+    mails.failures, mails.answer = 1, "554 no soup here"
+    assert services.send_welcome(welcome_id=welcome.pk) == Welcome.State.FAILED
+    welcome.refresh_from_db()
+    assert "554 no soup here" in welcome.error
+
+
+def test_the_row_is_claimed_and_not_locked_while_the_mail_server_is_asked(
+    welcome: Welcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*args: object) -> None:
+        seen.append((len(connection.savepoint_ids), services.send_welcome(welcome_id=welcome.pk)))
+
+    seen: list[tuple[int, str]] = []
+    monkeypatch.setattr("accounts.services.send_mail", look)
+    assert services.send_welcome(welcome_id=welcome.pk) == "sent"
+    assert seen == [(len(connection.savepoint_ids), "elsewhere")]
+
+
+def test_the_claim_of_a_lost_worker_lapses(welcome: Welcome, mails: Mailbox) -> None:
+    welcome.claim(seconds=0)
+    assert services.send_welcome(welcome_id=welcome.pk) == "sent"
 
 
 @pytest.mark.results
