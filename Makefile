@@ -1,7 +1,7 @@
 # Thin: each target is one script or one playbook. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-destroy check test test-app lint bench secrets lock
+.PHONY: help setup demo demo-destroy check test test-app lint bench prove secrets lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,9 @@ lint: setup ## the linters alone
 bench: setup ## measure a run that changes nothing, and the throughput of the demo
 	@bench/no-change
 	@bench/throughput
+
+prove: setup ## the stack on real kernels, a virtual machine of each Debian: half an hour
+	@bin/test vm
 
 secrets: setup ## write group_vars/ENV/vault.yml, encrypted, with strong random values: make secrets ENV=production
 	@bin/secrets $(ENV)

@@ -66,10 +66,11 @@ def published() -> Callable[[str, int], tuple[str, int]]:
 
 @pytest.fixture(scope="session")
 def lab_restart() -> Callable[[str], None]:
-    """Restart a host's container, like a reboot, and wait until it answers over SSH."""
+    """Reboot a host, or restart its container, and wait until it answers over SSH."""
 
     def restart(host_name: str) -> None:
-        subprocess.run([PROJECT / "lab/container", "restart", LAB, host_name], check=True, timeout=180)
+        machines = os.environ.get("LAB_MACHINES", "container")
+        subprocess.run([PROJECT / "lab" / machines, "restart", LAB, host_name], check=True, timeout=900)
 
     return restart
 

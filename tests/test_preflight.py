@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from contracts import problems
+import yaml
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+from ansible_collections.stockpot.stack.plugins.plugin_utils import preflight
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import stack
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,89 +25,174 @@ from cryptography.hazmat.primitives.asymmetric import ec
 ROOT = Path(__file__).resolve().parent.parent
 STRONG = "k3J9-fW2qLmZ0pXv7RtYb1Nc"
 FUNCTIONS = ("redis", "postgresql", "web", "workers", "beat", "flower", "proxy")
+FACTS = {
+    "distribution": "Debian",
+    "distribution_major_version": "13",
+    "memtotal_mb": 4000,
+    "default_ipv4": {"address": "10.0.0.5"},
+    "virtualization_tech_guest": [],
+    "python": {"version": {"major": 3, "minor": 13}},
+}
+# What a server of the environment production has of its own; all else is what the repository ships.
+GOOD = {
+    "site_names": ["www.example.com"],
+    "django_app_source": str(ROOT / "app"),
+    "vault_app_secret_key": STRONG,
+    "vault_postgresql_password": STRONG,
+    "vault_redis_admin_password": STRONG,
+    "vault_redis_cache_password": STRONG,
+    "vault_redis_celery_password": STRONG,
+    "vault_flower_password": STRONG,
+}
+MAIN = "group_vars/production/main.yml"
+HOSTS = "inventories/production/hosts.yml"
+VAULT = "group_vars/production/vault.yml"
 
 
-def a_host(**changes: Any) -> dict[str, Any]:
-    """The variables of a server that does everything and has no mistake, with changes."""
-    return {
-        "inventory_hostname": "server-1",
-        "group_names": ["production", *FUNCTIONS],
-        "ansible_facts": {"distribution": "Debian", "distribution_major_version": "13"},
-        **{f"topology_{function}": ["server-1"] for function in FUNCTIONS},
-        "vault_app_secret_key": STRONG,
-        "vault_postgresql_password": STRONG,
-        "vault_redis_admin_password": STRONG,
-        "vault_redis_cache_password": STRONG,
-        "vault_redis_celery_password": STRONG,
-        "vault_flower_password": STRONG,
-        "celery_workers": [{"name": "default", "queues": ["default"]}],
-        "celery_visibility_timeout": 43200,
-        "site_names": ["www.example.com"],
-        "app_name": "shop",
-        "app_environment": {},
-        "nginx_certificate": "",
-        "nginx_certificate_key": "",
-    } | changes
+def write_inventory(folder: Path, variables: dict[str, Any], groups: dict[str, list[str]] | None = None) -> Path:
+    """An inventory of the environment production: server-1 does everything unless `groups` says otherwise; group_vars are the real ones."""
+    members = {key: ["server-1"] for key in FUNCTIONS} | (groups or {})
+    hosts = {name: {} for group in members.values() for name in group} | {"server-1": {**GOOD, **variables}}
+    children = {group: {"hosts": {key: {} for key in names}} for group, names in members.items()}
+    (folder / "group_vars").symlink_to(ROOT / "group_vars")
+    path = folder / "hosts.yml"
+    path.write_text(yaml.safe_dump({"production": {"hosts": hosts, "children": children}}))
+    return path
 
 
-def the_problem(**changes: Any) -> str:
-    """The one sentence that a mistake gives."""
-    found = problems(a_host(**changes), {})
-    assert len(found) == 1, found
-    return found[0]
+@pytest.fixture
+def problems(tmp_path: Path) -> Callable[..., list[str]]:
+    """What the preflight says of server-1 in an inventory with these variables: `problems({...}, groups={...}, facts={...})`."""
+
+    def ask(
+        variables: dict[str, Any] | None = None,
+        groups: dict[str, list[str]] | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> list[str]:
+        loader = DataLoader()
+        inventory = InventoryManager(loader, sources=[str(write_inventory(tmp_path, variables or {}, groups))])
+        manager = VariableManager(loader, inventory)
+        HostVars(inventory, manager, loader)  # which the manager then knows
+        for host in inventory.get_hosts():
+            manager.set_host_facts(host.name, FACTS | (facts or {}))
+        return preflight.problems(manager.get_vars(host=inventory.get_host("server-1")), loader)
+
+    return ask
 
 
-def test_a_host_without_mistakes_passes() -> None:
+def test_what_the_repository_ships_has_no_mistake(problems: Callable[..., list[str]]) -> None:
     """No false alarms."""
-    assert problems(a_host(), {}) == []
+    assert problems() == []
+
+
+# Changes to a good inventory, and the words that tell an operator what to mend and where.
+BAD: list[tuple[dict[str, Any], list[str]]] = [
+    # secrets
+    (
+        {"vault_redis_celery_password": ""},
+        ["vault_redis_celery_password is missing", "make secrets ENV=production", VAULT],
+    ),
+    ({"vault_app_secret_key": "change-me-before-use"}, ["vault_app_secret_key", "placeholder", VAULT]),
+    ({"vault_postgresql_password": "short"}, ["vault_postgresql_password", "5 characters", VAULT]),
+    ({"vault_flower_password": ""}, ["vault_flower_password is missing", VAULT]),
+    # the site
+    ({"site_names": []}, ["site_names is empty", MAIN, "group_vars/all/proxy.yml"]),
+    ({"site_names": ["www.example.invalid"]}, ["site_names", "placeholder", MAIN]),
+    ({"site_names": ["https://shop.example.com"]}, ["site_names", "no scheme", MAIN]),
+    ({"site_health_path": "readyz"}, ["site_health_path", "begin with a slash", MAIN, "group_vars/all/app.yml"]),
+    ({"app_name": "My App"}, ["app_name", "lower-case", MAIN]),
+    ({"app_environment": {"DEBUG": 1}}, ["app_environment", 'DEBUG: "1"', MAIN]),
+    ({"django_app_celery": "config"}, ["django_app_celery is called celery_app now", MAIN]),
+    # redis
+    (
+        {"redis_maxmemory": "lots"},
+        ["redis_maxmemory: bytes, or a number with kb, mb or gb", "'lots'", MAIN, "group_vars/all/redis.yml"],
+    ),
+    ({"redis_appendfsync": "sometimes"}, ["redis_appendfsync", "everysec, always", MAIN]),
+    (
+        {"redis_settings": {"maxmemory-policy": "allkeys-lru"}},
+        ["redis_settings: maxmemory-policy belongs to the role", MAIN],
+    ),
+    (
+        {"redis_celery_key_prefix": "cache:celery:"},
+        ["redis_celery_key_prefix", "neither may begin with the other", MAIN],
+    ),
+    ({"redis_celery_databases": [1, 99]}, ["redis_celery_databases: there is no database 99", MAIN]),
+    # a value that the wiring gives, overridden wrongly
+    ({"redis_bind_addresses": []}, ["redis_bind_addresses is empty", MAIN, "group_vars/all/wiring.yml"]),
+    ({"redis_port": "broker"}, ["redis_port", "int", MAIN]),
+    # postgresql
+    (
+        {"postgresql_settings": {"password_encryption": "md5"}},
+        ["postgresql_settings: password_encryption belongs", MAIN],
+    ),
+    ({"postgresql_database": "template1"}, ["postgresql_database", "no name of PostgreSQL", MAIN]),
+    (
+        {"postgresql_client_addresses": ["everywhere"]},
+        ["postgresql_client_addresses: everywhere is neither", MAIN, "group_vars/all/wiring.yml"],
+    ),
+    # workers
+    ({"celery_workers": []}, ["celery_workers is empty", MAIN, "group_vars/all/celery.yml"]),
+    ({"celery_workers": [{"name": "a", "queues": ["x"], "concurency": 4}]}, ["celery_workers", "concurency", MAIN]),
+    (
+        {"celery_workers": [{"name": "a", "queues": ["x"], "time_limit": 50000}]},
+        ["celery_visibility_timeout is 43200 s", "50000", MAIN],
+    ),
+    ({"celery_worker_defaults": {"time_limit": 43200}}, ["celery_visibility_timeout", "43200", MAIN]),
+    (
+        {"celery_workers": [{"name": "a", "queues": ["x"], "hosts": ["other"]}]},
+        ["celery_workers", "other", "group workers", MAIN],
+    ),
+    # the application
+    ({"django_app_web_workers": "many"}, ["django_app_web_workers", "int", MAIN, "group_vars/all/web.yml"]),
+    ({"nginx_certificate": "/nowhere/site.pem"}, ["nginx_certificate_key", "set both", MAIN]),
+    (
+        {"stockpot_archive": {"problems": ["django_app_source: there is no folder /x."]}},
+        ["django_app_source: there is no", MAIN],
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), BAD, ids=[",".join(changes) for changes, _ in BAD])
+def test_a_mistake_is_named_once_with_its_variable_file_and_fix(
+    problems: Callable[..., list[str]], changes: dict[str, Any], words: list[str]
+) -> None:
+    """An operator can mend it from the sentence alone."""
+    named = [sentence for sentence in problems(changes) if words[0] in sentence]
+    assert len(named) == 1, problems
+    for word in words:
+        assert word in named[0]
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("groups", "words"),
     [
-        (
-            {"vault_redis_celery_password": ""},
-            ["vault_redis_celery_password", "make secrets ENV=production", "vault.yml"],
-        ),
-        ({"vault_app_secret_key": "change-me-before-use"}, ["vault_app_secret_key", "placeholder", "vault.yml"]),
-        ({"vault_postgresql_password": "short"}, ["vault_postgresql_password", "5 characters", "vault.yml"]),
-        (
-            {"ansible_facts": {"distribution": "Ubuntu", "distribution_major_version": "24"}},
-            ["server-1", "Ubuntu 24", "Debian 12 and 13"],
-        ),
-        ({"topology_web": []}, ["group web", "inventories/production/hosts.yml"]),
-        ({"topology_beat": ["server-1", "server-2"]}, ["group beat", "fire twice", "inventories/production/hosts.yml"]),
-        ({"celery_workers": []}, ["celery_workers", "group_vars/all/celery.yml"]),
-        (
-            {"celery_workers": [{"name": "a", "queues": ["x"], "time_limit": 50000}]},
-            ["celery_visibility_timeout", "50000", "group_vars/all/celery.yml"],
-        ),
-        ({"celery_worker_defaults": {"time_limit": 43200}}, ["celery_visibility_timeout", "default", "43200"]),
-        (
-            {"celery_workers": [{"name": "a", "queues": ["x"], "hosts": ["other"]}]},
-            ["celery_workers", "other", "group workers"],
-        ),
-        ({"site_names": []}, ["site_names", "group_vars/all/proxy.yml"]),
-        ({"site_names": ["www.example.invalid"]}, ["site_names", "placeholder"]),
-        ({"site_names": ["https://shop.example.com"]}, ["site_names", "no scheme"]),
-        ({"app_name": "My App"}, ["app_name", "lower-case"]),
-        ({"app_environment": {"DEBUG": 1}}, ["app_environment", 'DEBUG: "1"']),
-        ({"redis_appendfsync": "sometimes"}, ["redis_appendfsync", "group_vars/all/redis.yml"]),
-        ({"django_app_web_workers": "many"}, ["django_app_web_workers", "group_vars/all/app.yml"]),
-        ({"nginx_certificate": "/nowhere/site.pem"}, ["nginx_certificate_key", "set both"]),
+        ({"web": []}, ["The group web has no host", HOSTS]),
+        ({"beat": ["server-1", "server-2"]}, ["The group beat", "fire twice", HOSTS]),
+        ({"redis": ["server-1", "server-2"]}, ["The group redis", "Leave one", HOSTS]),
+        ({"postgresql": []}, ["database_url cannot be computed", "group postgresql", MAIN]),
     ],
 )
-def test_a_mistake_is_named_with_its_variable_file_and_fix(changes: dict[str, Any], words: list[str]) -> None:
-    """An operator can mend it from the sentence alone."""
-    sentence = the_problem(**changes)
+def test_a_group_that_cannot_be_is_named(
+    problems: Callable[..., list[str]], groups: dict[str, list[str]], words: list[str]
+) -> None:
+    """With the inventory's file."""
+    named = [sentence for sentence in problems({}, groups) if words[0] in sentence]
+    assert len(named) == 1
     for word in words:
-        assert word in sentence
+        assert word in named[0]
 
 
-def test_an_unknown_key_of_a_worker_is_named() -> None:
-    """A misspelt key would otherwise be silently without effect."""
-    found = problems(a_host(celery_workers=[{"name": "a", "queues": ["x"], "concurency": 4}]), {})
-    assert any("concurency" in sentence and "group_vars/all/celery.yml" in sentence for sentence in found), found
+def test_another_system_is_named(problems: Callable[..., list[str]]) -> None:
+    """Before a package of it is touched."""
+    found = problems(facts={"distribution": "Ubuntu", "distribution_major_version": "24"})
+    assert any("server-1 runs Ubuntu 24; supported are Debian 12 and 13" in sentence for sentence in found)
+
+
+def test_a_managed_server_takes_the_place_of_a_group(problems: Callable[..., list[str]]) -> None:
+    """No host, but an address: nothing is missed, its password in the vault neither."""
+    given = {"database_url": "postgresql://shop:x@db.example.com/shop", "vault_postgresql_password": ""}
+    assert problems(given, {"postgresql": []}) == []
 
 
 def certificate(folder: Path, *, days: int) -> tuple[str, str]:
@@ -115,6 +208,7 @@ def certificate(folder: Path, *, days: int) -> tuple[str, str]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=90))
         .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("www.example.com")]), critical=False)
         .sign(key, hashes.SHA256())
     )
     folder.mkdir()
@@ -125,48 +219,54 @@ def certificate(folder: Path, *, days: int) -> tuple[str, str]:
     return str(folder / "site.pem"), str(folder / "site.key")
 
 
-def test_a_good_certificate_passes_and_bad_ones_are_named(tmp_path: Path) -> None:
-    """A key of another certificate, an expired one and a file that is none."""
-    good, key = certificate(tmp_path / "good", days=30)
-    expired, expired_key = certificate(tmp_path / "expired", days=-1)
-    assert problems(a_host(nginx_certificate=good, nginx_certificate_key=key), {}) == []
-    assert "does not belong" in the_problem(nginx_certificate=good, nginx_certificate_key=expired_key)
-    assert "expired on" in the_problem(nginx_certificate=expired, nginx_certificate_key=expired_key)
-    assert "holds no PEM certificate" in the_problem(nginx_certificate=key, nginx_certificate_key=key)
-    assert "/nowhere/site.pem" in the_problem(nginx_certificate="/nowhere/site.pem", nginx_certificate_key=key)
-    assert "is not for other.example.com" in the_problem(
-        nginx_certificate=good, nginx_certificate_key=key, site_names=["other.example.com"]
-    )
+def test_a_good_certificate_passes(problems: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Its file and its key's."""
+    pem, key = certificate(tmp_path / "good", days=30)
+    assert problems({"nginx_certificate": pem, "nginx_certificate_key": key}) == []
+
+
+@pytest.mark.parametrize("mistake", ["expired", "another key", "another name"])
+def test_a_certificate_that_cannot_be_used_is_named(
+    problems: Callable[..., list[str]], tmp_path: Path, mistake: str
+) -> None:
+    """With the variable and the file; more of them in test_rules_nginx.py."""
+    pem, key = certificate(tmp_path / "site", days=-1 if mistake == "expired" else 30)
+    _, other = certificate(tmp_path / "other", days=30)
+    given = {"nginx_certificate": pem, "nginx_certificate_key": other if mistake == "another key" else key}
+    if mistake == "another name":
+        given["site_names"] = ["other.example.com"]
+    words = {"expired": "expired on", "another key": "does not belong", "another name": "is not for other.example.com"}
+    [sentence] = problems(given)
+    assert words[mistake] in sentence
+    assert sentence.startswith("nginx_certificate")
+    assert MAIN in sentence
+
+
+def test_the_preflight_knows_which_roles_the_plays_give_to_a_group() -> None:
+    """Whatever a play runs on a host was checked before."""
+    given: dict[str, set[str]] = {group: set() for group in stack.ROLES}
+    for path in (ROOT / "playbooks").glob("*.yml"):
+        for play in yaml.safe_load(path.read_text()):
+            for entry in play.get("roles", []):
+                role = entry if isinstance(entry, str) else entry["role"]
+                only = (
+                    {"inventory_hostname in topology_flower": {"flower"}}.get(entry["when"]) if role != entry else None
+                )
+                for group in only or play["hosts"].split(":"):
+                    given[group].add(role.removeprefix("stockpot.stack."))
+    assert {group: set(roles) for group, roles in stack.ROLES.items()} == given
 
 
 @pytest.fixture
 def inventory(tmp_path: Path) -> Path:
-    """An inventory whose one server is this machine, in the group demo."""
-    (tmp_path / "group_vars").symlink_to(ROOT / "group_vars")
-    children = "\n".join(f"    {function}: {{hosts: {{server-1: {{}}}}}}" for function in FUNCTIONS)
-    (tmp_path / "hosts.yml").write_text(
-        "---\ndemo:\n  hosts:\n    server-1: {ansible_connection: local, lab_https_port: 8443}\n"
-        f"  children:\n{children}\n  vars:\n"
-        + "".join(
-            f"    vault_{name}: {STRONG}\n" for name in ("app_secret_key", "postgresql_password", "flower_password")
-        )
-        + "".join(f"    vault_redis_{name}_password: {STRONG}\n" for name in ("admin", "cache", "celery"))
-    )
-    return tmp_path / "hosts.yml"
+    """An inventory whose one server is this machine."""
+    return write_inventory(tmp_path, {"ansible_connection": "local", "ansible_become": False})
 
 
-def preflight(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_preflight(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the preflight as site.yml does."""
     return subprocess.run(
-        [
-            "ansible-playbook",
-            "-i",
-            str(inventory),
-            str(ROOT / "playbooks/preflight.yml"),
-            "-e",
-            "ansible_become=false",
-            *arguments,
-        ],
+        ["ansible-playbook", "-i", str(inventory), str(ROOT / "playbooks/preflight.yml"), *arguments],
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
         stdin=subprocess.DEVNULL,
@@ -176,39 +276,41 @@ def preflight(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_the_preflight_passes_the_values_that_ship(inventory: Path) -> None:
-    """What the repository holds, with secrets given, has no mistakes."""
-    result = preflight(inventory)
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-def test_the_preflight_names_all_mistakes_at_once_and_shows_no_secret(inventory: Path) -> None:
-    """One run, the whole list."""
-    result = preflight(
-        inventory, "-e", "vault_flower_password=", "-e", "redis_appendfsync=never", "-e", '{"site_names": []}'
-    )
+def test_the_play_names_all_mistakes_at_once_and_shows_no_secret(inventory: Path) -> None:
+    """One run, the whole list, also of a source that cannot be packed."""
+    wrong = {
+        "vault_flower_password": "",
+        "redis_appendfsync": "never",
+        "site_names": [],
+        "django_app_source": "/nowhere/shop",
+    }
+    result = run_preflight(inventory, "-e", json.dumps(wrong))
+    output = " ".join(result.stdout.split())
     assert result.returncode != 0
-    for word in ("Nothing was changed", "vault_flower_password", "redis_appendfsync", "site_names"):
-        assert word in result.stdout
+    for word in ("Nothing was changed", "vault_flower_password", "redis_appendfsync", "site_names", "/nowhere/shop"):
+        assert word in output
+    assert "changed=0" in output
     assert STRONG not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["-e", "django_app_source=/nowhere/shop"], ["django_app_source", "/nowhere/shop", "app.yml"]),
-        (["-e", "django_app_requirements=other.txt"], ["django_app_requirements", "other.txt", "app.yml"]),
-        (
-            ["-e", f"django_app_source={ROOT}", "-e", "django_app_version=v0-never"],
-            ["django_app_version", "v0-never", "app.yml"],
-        ),
+        ({"django_app_requirements": "other.txt"}, ["django_app_requirements", "other.txt"]),
+        ({"django_app_source": str(ROOT), "django_app_version": "v0-never"}, ["django_app_version", "v0-never"]),
     ],
 )
-def test_the_preflight_names_a_source_that_cannot_be_fetched(
-    inventory: Path, arguments: list[str], words: list[str]
+def test_the_play_names_a_source_that_cannot_be_packed(
+    inventory: Path, arguments: dict[str, str], words: list[str]
 ) -> None:
-    """The source is fetched before any host is touched."""
-    result = preflight(inventory, *arguments)
+    """The project is packed before any host is touched."""
+    result = run_preflight(inventory, "-e", json.dumps(arguments))
     assert result.returncode != 0
-    for word in words:
-        assert word in result.stdout, result.stdout
+    for word in (*words, MAIN):
+        assert word in " ".join(result.stdout.split()), result.stdout
+
+
+def test_the_play_passes_the_values_that_ship(inventory: Path) -> None:
+    """What the repository holds, with secrets given, has no mistakes."""
+    result = run_preflight(inventory)
+    assert result.returncode == 0, result.stdout + result.stderr

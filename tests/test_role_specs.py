@@ -66,6 +66,15 @@ def test_the_readmes_example_is_valid_yaml_and_uses_options_that_exist(role: str
     assert blocks
     used = {name for block in blocks for name in names(yaml.safe_load(block)) if name.startswith(f"{role}_")}
     assert used <= set(options(role))
+    given = [
+        entry
+        for block in blocks
+        for play in yaml.safe_load(block)
+        if isinstance(play, dict)
+        for entry in play.get("roles", [])
+    ]
+    for entry in given:
+        assert (entry["role"] if isinstance(entry, dict) else entry) in {f"stockpot.stack.{name}" for name in ROLES}
 
 
 def names(node: Any) -> Iterator[str]:

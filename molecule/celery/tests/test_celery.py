@@ -103,7 +103,7 @@ def test_the_canary_names_what_is_wrong(host: Any, host_name: str, converge_agai
     assert "2 Beats run" in full.stdout
     assert short.returncode != 0
     assert "No worker consumes the queue pages (the task press.page goes there)" in short.stdout
-    assert "celery_workers (group_vars/all/celery.yml)" in short.stdout
+    assert "Add it to a worker's `queues` in celery_workers" in short.stdout
     assert PASSWORD not in full.stdout + short.stdout
 
 

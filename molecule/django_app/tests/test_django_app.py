@@ -12,7 +12,7 @@ import yaml
 from testinfra.host import Host
 
 SCENARIO = Path(__file__).resolve().parent.parent
-PLAY = yaml.safe_load((SCENARIO / "converge.yml").read_text())[1]["vars"]
+PLAY = yaml.safe_load((SCENARIO / "converge.yml").read_text())[0]["vars"]
 ENVIRONMENT = PLAY["django_app_environment"]
 SECRET = ENVIRONMENT["LIBRARY_SECRET"]
 MOTTO = ENVIRONMENT["LIBRARY_MOTTO"]

@@ -9,13 +9,16 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import testinfra
+import yaml
 from testinfra.host import Host
 
 SCENARIO = Path(__file__).resolve().parent.parent
 LAB = SCENARIO.parent.parent / ".lab" / os.environ["STOCKPOT_LAB"]
+ENVIRONMENT = yaml.safe_load((SCENARIO / "converge.yml").read_text())[0]["vars"]["django_app_environment"]
 CURRENT = "readlink --canonicalize-existing /srv/library/current"
 PAGE = "curl --silent --show-error --fail --unix-socket /run/library/web.sock http://library.test/"
 
@@ -40,7 +43,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
             identity = ("-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
             subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
 
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], cwd=folder, check=True)
     lock.write_text(
         re.sub(
             r"(?s)(django==.*?)(?=^\S)", lambda found: re.sub("sha256:..", "sha256:00", found[0]), locked, flags=re.M
@@ -55,9 +58,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def deploy(converge_again: Callable, repository: Path, version: str) -> subprocess.CompletedProcess[str]:
+def deploy(
+    converge_again: Callable, repository: Path, version: str, **variables: Any
+) -> subprocess.CompletedProcess[str]:
     """Deploy a version of the repository to all servers."""
-    return converge_again("-e", f"django_app_source=file://{repository}", "-e", f"django_app_version={version}")
+    source = {"django_app_source": f"file://{repository}", "django_app_version": version}
+    return converge_again("-e", json.dumps(source | variables))
 
 
 def test_a_value_of_several_lines_is_refused_by_name_and_not_shown(
@@ -93,3 +99,54 @@ def test_a_version_from_git_replaces_it_and_the_old_and_the_broken_one_go(
         assert "second edition" in page
         assert "Migrated 2 times." in page
         assert host.check_output("ls /srv/library/releases") == Path(host.check_output(CURRENT)).name
+
+
+def test_a_changed_value_restarts_the_processes_and_does_not_migrate_again(
+    hosts: dict[str, Host], repository: Path, converge_again: Callable
+) -> None:
+    changed = ENVIRONMENT | {"LIBRARY_MOTTO": "another motto"}
+    run = deploy(converge_again, repository, "second", django_app_environment=changed)
+    assert run.returncode == 0, run.stdout
+    for host in hosts.values():
+        assert host.check_output(f"{PAGE}motto") == "another motto"
+        assert (
+            host.check_output("curl --silent --header Host:library.test http://127.0.0.1:8001/motto") == "another motto"
+        )
+        assert "Migrated 2 times." in host.check_output(PAGE)
+
+
+def test_another_database_is_migrated(hosts: dict[str, Host], repository: Path, converge_again: Callable) -> None:
+    run = deploy(converge_again, repository, "second", django_app_database="library@elsewhere")
+    assert run.returncode == 0, run.stdout
+    for host in hosts.values():
+        assert "Migrated 3 times." in host.check_output(PAGE)
+        assert "elsewhere" not in host.check_output("ls --almost-all /srv/library/current/")
+
+
+@pytest.fixture
+def pushed_to(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Somebody pushes to the repository's branch main right after every fetch; the file has a line for each."""
+    page, pushes, git = "backend/books/templates/books/shelf.html", tmp_path / "pushes", tmp_path / "git"
+    push = f"""
+cd {repository}
+git checkout --quiet --force main
+sed --in-place -E "s/library, .*<.h1>/library, edition $(wc -l <{pushes})<\\/h1>/" {page}
+echo pushed >>{pushes}
+git -c user.name=Test -c user.email=test@example.com -c commit.gpgsign=false commit --quiet --all --message=pushed
+"""
+    pushes.touch()
+    subprocess.run(["sh", "-euc", push], check=True)
+    git.write_text(f'#!/bin/sh -eu\nPATH={os.environ["PATH"]}\ngit "$@"\n[ "$1" != fetch ] || ({push})\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return pushes
+
+
+def test_a_branch_that_is_pushed_to_meanwhile_gives_all_servers_the_same(
+    hosts: dict[str, Host], repository: Path, pushed_to: Path, converge_again: Callable
+) -> None:
+    run = deploy(converge_again, repository, "main")
+    assert run.returncode == 0, run.stdout
+    assert pushed_to.read_text().splitlines() == ["pushed", "pushed"]
+    for host in hosts.values():
+        assert "Lending library, edition 0" in host.check_output(PAGE)

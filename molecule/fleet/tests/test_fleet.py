@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,3 +131,19 @@ def test_redis_refuses_without_a_password() -> None:
         f"/srv/stockpot/current/venv/bin/python -c \"import redis; redis.Redis(host='{address('fleet-data')}').ping()\""
     )
     assert "authentication" in server("fleet-app-1").run(ask).stderr.lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    # Flower on the proxy reads the broker; the data server knows passwords as hashes.
+    [("fleet-proxy", {"vault_redis_celery_password", "vault_flower_password"}), ("fleet-data", set())],
+)
+def test_a_server_holds_no_secret_that_it_does_not_need(name: str, needs: set[str]) -> None:
+    """In no file at all, root's included."""
+    secrets: dict[str, str] = yaml.safe_load((LAB / "secrets.yml").read_text())["all"]["vars"]
+    search = "grep -rlF -D skip -f - /etc /srv /opt /root /home /run /tmp /var /usr/local 2>/dev/null"
+    found = {}
+    for secret, value in secrets.items():
+        ssh = ["ssh", "-F", str(LAB / "ssh_config"), name, search]
+        found[secret] = subprocess.run(ssh, input=value, capture_output=True, text=True, timeout=120).stdout.split()
+    assert {secret for secret, files in found.items() if files} == needs, found

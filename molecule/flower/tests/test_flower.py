@@ -6,12 +6,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+# What hosts.yml says: one host has the defaults.
+PLACES = {"flower-bookworm": (5555, "/flower"), "flower-trixie": (5600, "/tools/watch")}
 PASSWORD = 'flower "pass\\word" $HOME'
 
 # Status and text of a page, asked for from the host itself.
 ASK = """
 import base64, sys, urllib.error, urllib.request
-request = urllib.request.Request("http://127.0.0.1:5555" + sys.argv[1])
+request = urllib.request.Request(sys.argv[1])
 if len(sys.argv) > 2:
     request.add_header("Authorization", "Basic " + base64.b64encode(sys.argv[2].encode()).decode())
 try:
@@ -23,42 +27,49 @@ print(answer.read().decode())
 """
 
 
-def ask(host: Any, path: str, user: str = "") -> tuple[int, str]:
-    """Status and text; raises ValueError while nothing answers."""
-    arguments = (path, user) if user else (path,)
-    result = host.run("python3 -c " + " ".join(["%s"] * (1 + len(arguments))), ASK, *arguments)
-    status, _, text = result.stdout.partition("\n")
-    return int(status), text
+@pytest.fixture
+def ask(host: Any, host_name: str) -> Callable[..., tuple[int, str]]:
+    """Status and text of a page: `ask("/workers", "user:password")`; raises ValueError while nothing answers."""
+    port, prefix = PLACES[host_name]
+
+    def run(path: str, user: str = "") -> tuple[int, str]:
+        arguments = (f"http://127.0.0.1:{port}{prefix}{path}", *([user] if user else []))
+        result = host.run("python3 -c " + " ".join(["%s"] * (1 + len(arguments))), ASK, *arguments)
+        status, _, text = result.stdout.partition("\n")
+        return int(status), text
+
+    return run
 
 
 def main_pid(host: Any) -> str:
     return host.check_output("systemctl show --property=MainPID --value press-flower.service")
 
 
-def test_nothing_is_shown_without_the_password(host: Any, wait_until: Callable[..., Any]) -> None:
-    for path in ("/flower/", "/flower/workers", "/flower/api/workers", "/flower/api/tasks"):
-        assert wait_until(lambda path=path: ask(host, path))[0] == 401, path
-        assert ask(host, path, "flower:wrong")[0] == 401, path
+def test_nothing_is_shown_without_the_password(ask: Callable[..., Any], wait_until: Callable[..., Any]) -> None:
+    for path in ("/", "/workers", "/api/workers", "/api/tasks"):
+        assert wait_until(lambda path=path: ask(path))[0] == 401, path
+        assert ask(path, "flower:wrong")[0] == 401, path
 
 
-def test_the_password_opens_it(host: Any) -> None:
-    status, text = ask(host, "/flower/workers", f"flower:{PASSWORD}")
+def test_the_password_opens_it(ask: Callable[..., Any]) -> None:
+    status, text = ask("/workers", f"flower:{PASSWORD}")
     assert status == 200
     assert "Flower" in text
 
 
 def test_it_sees_the_worker_through_the_prefix_of_the_broker(
-    host: Any, host_name: str, wait_until: Callable[..., Any]
+    ask: Callable[..., Any], host_name: str, wait_until: Callable[..., Any]
 ) -> None:
     def workers() -> list[str]:
-        return list(json.loads(ask(host, "/flower/api/workers?refresh=1", f"flower:{PASSWORD}")[1]))
+        return list(json.loads(ask("/api/workers?refresh=1", f"flower:{PASSWORD}")[1]))
 
     assert wait_until(workers, timeout=40) == [f"letters@{host_name}"]
 
 
-def test_it_listens_on_the_loopback_address_alone(host: Any) -> None:
-    listening = host.check_output("ss --listening --tcp --numeric --no-header 'sport = :5555'")
-    assert [line.split()[3] for line in listening.splitlines()] == ["127.0.0.1:5555"]
+def test_it_listens_on_the_loopback_address_alone(host: Any, host_name: str) -> None:
+    port, _ = PLACES[host_name]
+    listening = host.check_output("ss --listening --tcp --numeric --no-header %s", f"sport = :{port}")
+    assert [line.split()[3] for line in listening.splitlines()] == [f"127.0.0.1:{port}"]
 
 
 def test_its_secrets_are_in_no_command_line_and_no_readable_file(host: Any) -> None:
@@ -80,11 +91,11 @@ def test_its_memory_is_limited(host: Any) -> None:
     )
 
 
-def test_it_comes_back_when_killed(host: Any, wait_until: Callable[..., Any]) -> None:
+def test_it_comes_back_when_killed(host: Any, ask: Callable[..., Any], wait_until: Callable[..., Any]) -> None:
     before = main_pid(host)
     host.check_output("systemctl kill --signal=KILL press-flower.service")
     wait_until(lambda: main_pid(host) not in ("0", before), timeout=20)
-    assert wait_until(lambda: ask(host, "/flower/workers", f"flower:{PASSWORD}"), timeout=40)[0] == 200
+    assert wait_until(lambda: ask("/workers", f"flower:{PASSWORD}"), timeout=40)[0] == 200
 
 
 def test_redis_refused_nothing_that_flower_sent(host: Any) -> None:

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -356,11 +357,59 @@ def test_a_broken_configuration_leaves_the_running_one(
 ) -> None:
     """The play fails, the file and the processes stay."""
     before = host.file("/etc/nginx/nginx.conf").sha256sum, serving(host)
-    result = converge_again("-e", "nginx_proxy_timeout=nonsense", limit=host_name, playbook="nginx.yml")
+    broken = {"nginx_settings": {"keepalive_timeout": "nonsense"}}
+    result = converge_again("-e", json.dumps(broken), limit=host_name)
     assert result.returncode
     assert "invalid value" in result.stdout
     assert (host.file("/etc/nginx/nginx.conf").sha256sum, serving(host)) == before
     assert ask("/").status == 200
+
+
+def recap(output: str, host_name: str) -> dict[str, int]:
+    """A host's counts of tasks at the end of a play's output."""
+    [line] = re.findall(rf"^{host_name} +: (.*)$", output, re.MULTILINE)
+    return {name: int(count) for name, _, count in (word.partition("=") for word in line.split())}
+
+
+# What the role writes, with checksums.
+WRITTEN = "find /etc/nginx /etc/ssl/private /etc/systemd/system/nginx* -type f | sort | xargs sha256sum"
+
+
+def test_the_play_stops_before_the_first_change(converge_again: Callable[..., Any], host: Any, host_name: str) -> None:
+    """A key of another certificate: the message is shown, and the server is as it was."""
+    before = host.check_output(WRITTEN)
+    folder = Path(__file__).resolve().parents[3] / ".lab/nginx"
+    given = {"nginx_certificate": f"{folder}/good.pem", "nginx_certificate_key": f"{folder}/other.key"}
+    result = converge_again("-e", json.dumps(given), limit=host_name)
+    assert result.returncode
+    assert "other.key does not belong to the certificate" in " ".join(result.stdout.split())
+    assert host.check_output(WRITTEN) == before
+
+
+def test_what_an_operator_puts_into_conf_d_is_loaded_by_the_next_run_and_nothing_else_is(
+    ask: Callable[..., Answer],
+    converge_again: Callable[..., Any],
+    curl: Callable[..., subprocess.CompletedProcess[str]],
+    host: Any,
+    host_name: str,
+    wait_until: Callable[..., Any],
+) -> None:
+    """A reload is enough, and what was taken away is gone by the next run."""
+    main_process = host.check_output("systemctl show -p MainPID nginx")
+    extra = "server { listen 80; server_name extra.test; return 200 from-conf-d; }"
+    host.check_output("echo %s >/etc/nginx/conf.d/extra.conf", extra)
+    try:
+        first, second = (converge_again(limit=host_name).stdout for _ in range(2))
+        answer = wait_until(lambda: ask("/", name="extra.test", scheme="http"), timeout=20)
+    finally:
+        host.check_output("rm /etc/nginx/conf.d/extra.conf")
+    third = converge_again(limit=host_name).stdout
+    assert (answer.status, answer.body) == (200, "from-conf-d")
+    assert [recap(output, host_name)["changed"] for output in (first, second, third)] == [1, 0, 1], (
+        first + second + third
+    )
+    wait_until(lambda: curl("/", name="extra.test", scheme="http").returncode in CURL_NO_ANSWER, timeout=20)
+    assert host.check_output("systemctl show -p MainPID nginx") == main_process
 
 
 def certificate_shown(host_name: str, published: Callable[..., tuple[str, int]], name: str) -> str:
@@ -385,7 +434,19 @@ def test_a_changed_name_or_a_withdrawn_certificate_makes_a_new_one(
     before = certificate_shown(host_name, published, SITE)
     host.check_output("echo 'add_header X-Extra yes;' >/etc/nginx/conf.d/extra.conf")
     changed = {"nginx_certificate": "", "nginx_certificate_key": "", "site_extra_names": ["new.test"]}
-    result = converge_again("-e", json.dumps(changed), limit=host_name, playbook="nginx.yml")
+    written = host.check_output(WRITTEN)
+    foretold = converge_again("--check", "--diff", "-e", json.dumps(changed), limit=host_name)
+    # Makes one, writes with it, removes the one before.
+    assert recap(foretold.stdout, host_name)["changed"] == 1, foretold.stdout
+    kinds = {
+        kind: re.findall(rf"/etc/ssl/private/nginx\.shop\.\w+\.pem{kind}", foretold.stdout)
+        for kind in (": new", "\n@@ -1 ")
+    }
+    assert all(len(found) == 1 for found in kinds.values()), foretold.stdout
+    assert "+        server_name shop.test www.shop.test new.test;" in foretold.stdout
+    assert "PRIVATE KEY" not in foretold.stdout
+    assert host.check_output(WRITTEN) == written
+    result = converge_again("-e", json.dumps(changed), limit=host_name)
     assert result.returncode == 0, result.stdout
     wait_until(lambda: ask("/", name="new.test").status == 200, timeout=20)
     after = certificate_shown(host_name, published, "new.test")

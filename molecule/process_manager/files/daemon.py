@@ -1,4 +1,4 @@
-"""Daemons for the scenario: idle, work, deaf, stubborn, web. Each writes what it sees to its state directory."""
+"""Daemons for the scenario: idle, work, deaf, stubborn, web, careful. Each writes what it sees to its state directory."""
 
 import json
 import os
@@ -97,6 +97,18 @@ def web() -> None:
         connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n%d\n" % os.getpid())
         connection.close()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def careful() -> None:
+    """Loads a file when it starts and on SIGHUP, and writes which it has loaded."""
+
+    def load(*_: object) -> None:
+        (STATE / "loaded").write_text(Path("/etc/careful.conf").read_text())
+
+    signal.signal(signal.SIGHUP, load)
+    load()
+    while True:
+        signal.pause()
 
 
 if sys.argv[1] == "idle":

@@ -1,25 +1,27 @@
 """Looks at an application's workers and Beat from inside its own environment, and sends a task through every queue.
 
 Runs with the release's Python, as the application's user, in the project's folder. Its one argument is JSON:
-app, workers (name, unit, node, queues), beat_unit, beat_remote_control, routed_queues, timeout (seconds).
-Prints JSON: `problems`, sentences with the fix; `notes`; `queues`, the seconds each round trip took.
+app, workers (name, unit, queues), beat_unit, beat_remote_control, routed_queues, timeout (seconds).
+Prints sentences, those about what is wrong first and with the fix; then the exit status is 1.
 Needs nothing from the application: celery.accumulate is built into every Celery app.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import subprocess
 import sys
 import time
+import traceback
 import uuid
 from typing import Any
 
 POLL_SECONDS = 0.3
 # How long nodes that are not named have to answer; those that are named end the wait when the last one did.
 BROADCAST_SECONDS = 1.0
-WHERE = "celery_workers (group_vars/all/celery.yml)"
 
 
 class Canary:
@@ -30,11 +32,10 @@ class Canary:
 
         self.app = app
         self.config = config
-        self.workers = {host_format(worker["node"]): worker for worker in config["workers"]}
+        self.workers = {host_format(f"{worker['name']}@%h"): worker for worker in config["workers"]}
         self.deadline = time.monotonic() + config["timeout"]
         self.problems: list[str] = []
         self.notes: list[str] = []
-        self.queues: dict[str, float] = {}
 
     def remaining(self) -> float:
         """Seconds until the deadline, at least 0."""
@@ -150,7 +151,8 @@ class Canary:
             return
         if answer != token:
             self.problems.append(f"A task sent through the queue {queue} came back wrong: {str(answer)[:200]!r}.")
-        self.queues[queue] = round(time.monotonic() - started, 3)
+        else:
+            self.notes.append(f"The queue {queue}: there and back in {time.monotonic() - started:.3f} s.")
         result.forget()
 
     def _at_work(self, nodes: list[str], before: dict[str, Any]) -> str:
@@ -179,7 +181,7 @@ class Canary:
                 break
             time.sleep(POLL_SECONDS)
         self.problems += [
-            f"No worker consumes the queue {queue} ({why}): its tasks would wait for ever. Add it to a worker's `queues` in {WHERE}."
+            f"No worker consumes the queue {queue} ({why}): its tasks would wait for ever. Add it to a worker's `queues` in celery_workers."
             for queue, why in sorted(missing.items())
         ]
 
@@ -230,8 +232,8 @@ class Canary:
             time.sleep(POLL_SECONDS)
         if len(nodes) > 1:
             self.problems.append(
-                f"{len(nodes)} Beats run ({', '.join(sorted(nodes))}): every schedule fires that often. Stop all but the one of this host, "
-                "and leave one host in the inventory's group beat."
+                f"{len(nodes)} Beats run ({', '.join(sorted(nodes))}): every schedule fires that often. "
+                f"Stop all but this host's {unit}, and let no other host run Beat."
             )
 
 
@@ -250,29 +252,38 @@ def redacted(text: str) -> str:
     return re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1********@", text)
 
 
-def main() -> None:
-    """Print what was found; exit status 0 whatever it was."""
-    config = json.loads(sys.argv[1])
-    sys.path.insert(0, "")
+def look(config: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """What is wrong, and what else there is to say."""
     from celery.app.utils import find_app
 
     try:
         canary = Canary(find_app(config["app"]), config)
-    except Exception as error:
-        report: dict[str, Any] = {
-            "problems": [f"The app {config['app']} cannot be loaded: {error!r}"],
-            "notes": [],
-            "queues": {},
-        }
-    else:
+    except (Exception, SystemExit) as error:
+        return [f"The app {config['app']} cannot be loaded: {error!r}"], []
+    try:
+        canary.run()
+    except (canary.app.connection_for_write().connection_errors, OSError) as error:
+        canary.problems.append(
+            f"The broker cannot be reached: {error}. Is it up, and is its address in the environment file right?"
+        )
+    return canary.problems, canary.notes
+
+
+def main() -> None:
+    """Print what was found; exit status 1 when something is wrong."""
+    config = json.loads(sys.argv[1])
+    if not config["workers"] and not config["beat_unit"]:
+        print("No worker and no Beat runs here.")
+        return
+    sys.path.insert(0, "")
+    # What the app itself prints may hold anything, so it is not passed on.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
-            canary.run()
-        except (canary.app.connection_for_write().connection_errors, OSError) as error:
-            canary.problems.append(
-                f"The broker cannot be reached: {error}. Is it up, and is its address in the environment file right?"
-            )
-        report = {"problems": canary.problems, "notes": canary.notes, "queues": canary.queues}
-    print("\n" + redacted(json.dumps(report)))
+            problems, notes = look(config)
+        except Exception:
+            problems, notes = ["The canary itself failed:\n" + traceback.format_exc()], []
+    print(redacted("\n".join([*problems, *notes])))
+    sys.exit(1 if problems else 0)
 
 
 if __name__ == "__main__":

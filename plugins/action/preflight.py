@@ -1,0 +1,25 @@
+"""Action plugin: every mistake that can be known before the first change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.stockpot.stack.plugins.plugin_utils import preflight
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import stack
+
+
+class ActionModule(ActionBase):
+    """Runs on the control node; see plugins/modules/preflight.py for its documentation."""
+
+    _requires_connection = False
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Fails with all problems of all roles at once; else gives the roles that it has looked at."""
+        variables = task_vars or {}
+        result = super().run(tmp, variables)
+        problems = preflight.problems(variables, self._loader)
+        if problems:
+            lines = ["Nothing was changed. To be mended first:", *(f"- {problem}" for problem in problems)]
+            return {**result, "failed": True, "msg": "\n".join(lines)}
+        return {**result, "changed": False, "roles": stack.roles_of(variables["group_names"])}

@@ -1,0 +1,24 @@
+"""The collection's filters; each is a plain function of plugin_utils with tests of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.stockpot.stack.plugins.plugin_utils import environment, nginx, processes, redis, units
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters by name."""
+        return {
+            "celery_canary": processes.celery_canary,
+            "certificate_entries": nginx.certificate_entries,
+            "nginx_logins": nginx.nginx_logins,
+            "pem": nginx.pem,
+            "process_services": units.process_services,
+            "redis_memory_bytes": redis.memory_bytes,
+            "without_secrets": environment.without_secrets,
+        }

@@ -1,0 +1,29 @@
+#!/usr/bin/python
+"""Documentation of the action plugin of this name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Find every mistake of a deployment before the first change
+description:
+  - Looks at what all roles that a host gets are given, types and rules, and at what no role can know alone (groups, secrets,
+    roles beside each other). Fails with all mistakes at once, each with its variable, the file to edit and the fix.
+  - Runs on the control node and changes nothing. Its result, registered as C(stockpot_preflight), spares the roles their own check.
+options: {}
+author: Stockpot
+"""
+
+EXAMPLES = r"""
+- name: Check what the run was given
+  stockpot.stack.preflight:
+  register: stockpot_preflight
+"""
+
+RETURN = r"""
+roles:
+  description: The roles that were looked at.
+  type: list
+  elements: str
+  returned: success
+"""

@@ -1,0 +1,196 @@
+#!/usr/bin/python
+"""Ansible module: the running Redis has the users and settings that were written."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import Systemctl
+
+DOCUMENTATION = r"""
+module: redis_live
+short_description: Have the running Redis use what was written, and prove it
+description:
+  - Loads the file of users into the running Redis when it is younger than what Redis has loaded, without a restart. Where the
+    administrator's own password is another one in the file, so that nobody can ask for that, Redis is restarted.
+  - Fails with every setting that is not what it should be, and when the user V(default) may log in, as both happen only by hand.
+options:
+  service:
+    description: Redis's unit.
+    type: str
+    default: redis-server.service
+  socket:
+    description: Its socket.
+    type: path
+    required: true
+  user:
+    description: Who asks; the user has to be allowed everything.
+    type: str
+    default: admin
+  password:
+    description: The user's password.
+    type: str
+    required: true
+  users_file:
+    description: The file of users (aclfile).
+    type: path
+    required: true
+  settings:
+    description: What CONFIG GET has to show, by setting.
+    type: dict
+    required: true
+author: Stockpot
+"""
+
+EXAMPLES = r"""
+- name: Prove that the live Redis has these users and settings
+  stockpot.stack.redis_live:
+    socket: /run/redis/redis-server.sock
+    password: "{{ redis_admin_password }}"
+    users_file: /etc/redis/users.acl
+    settings: {maxmemory-policy: noeviction, timeout: "0"}
+"""
+
+RETURN = r"""
+differences:
+  description: What the live server has otherwise, a sentence each.
+  type: list
+  elements: str
+  returned: failure
+"""
+
+TIMEOUT = 20  # seconds that Redis has to answer
+
+
+class Refused(Exception):
+    """Redis answered with an error."""
+
+
+class Redis:
+    """A connection to Redis's socket that speaks its protocol (https://redis.io/docs/latest/develop/reference/protocol-spec/)."""
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(TIMEOUT)
+        self._socket.connect(path)
+        self._answers = self._socket.makefile("rb")
+
+    def ask(self, *words: str) -> Any:
+        """The answer to a command. Raises Refused with the text of an error."""
+        encoded = [word.encode() for word in words]
+        parts = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
+        self._socket.sendall(b"*%d\r\n%s" % (len(encoded), parts))
+        return self._read()
+
+    def _read(self) -> Any:
+        kind, rest = self._answers.read(1), self._answers.readline()[:-2].decode()
+        if kind == b"-":
+            raise Refused(rest)
+        if kind == b"*":
+            return [self._read() for _ in range(int(rest))]
+        if kind == b"$":
+            return None if rest == "-1" else self._answers.read(int(rest) + 2)[:-2].decode()
+        return int(rest) if kind == b":" else rest
+
+
+def logged_in(given: Mapping[str, Any]) -> Redis:
+    """A connection of the user who asks. Raises Refused when Redis does not know the password."""
+    redis = Redis(given["socket"])
+    redis.ask("AUTH", given["user"], given["password"])
+    return redis
+
+
+def differences(live: Mapping[str, str], wanted: Mapping[str, Any], default_user: list[Any]) -> list[str]:
+    """What the live server has otherwise than written.
+
+    Args:
+        live: what CONFIG GET answered.
+        wanted: what it should have.
+        default_user: what ACL GETUSER says of the user default, names and values in turn.
+    """
+    found = [
+        f"{name} is {live.get(name)}, not {value}" for name, value in wanted.items() if live.get(name) != str(value)
+    ]
+    flags = dict(zip(default_user[::2], default_user[1::2], strict=False)).get("flags", [])
+    return found if "off" in flags else [*found, "the user default is not off"]
+
+
+class Users:
+    """Which users the running Redis has: those of the file when it started, or when this module last loaded it."""
+
+    def __init__(self, file: str, service: str, systemctl: Systemctl) -> None:
+        self._file = Path(file)
+        self._service = service
+        self._systemctl = systemctl
+        self._stamp = Path("/run") / f"{service.removesuffix('.service')}.users-loaded"
+
+    def loaded(self) -> bool:
+        """Whether the file is not younger than what Redis has."""
+        seen = [self._systemctl.show([self._service])[self._service].started]
+        if self._stamp.exists():
+            seen.append(self._stamp.stat().st_mtime)
+        return self._file.stat().st_mtime <= max(seen)
+
+    def note(self) -> None:
+        """Remember that Redis has loaded the file now."""
+        self._stamp.touch()
+
+
+def main() -> None:
+    """Ansible's entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "service": {"type": "str", "default": "redis-server.service"},
+            "socket": {"type": "path", "required": True},
+            "user": {"type": "str", "default": "admin"},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "users_file": {"type": "path", "required": True},
+            "settings": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    systemctl = Systemctl()
+    users = Users(given["users_file"], given["service"], systemctl)
+    changed = False
+    stale = not users.loaded()
+    try:
+        redis = logged_in(given)
+    except Refused as refused:
+        if module.check_mode:
+            module.exit_json(changed=True)
+        if not stale:
+            module.fail_json(
+                msg=f"Redis refuses the user {given['user']} with the password given ({refused}). Somebody changed it by hand "
+                "(ACL SETUSER): take that back with `systemctl restart redis-server` and run this again."
+            )
+        systemctl.run("restart", given["service"])
+        redis = logged_in(given)
+        changed, stale = True, False
+    if stale:
+        changed = True
+        if not module.check_mode:
+            redis.ask("ACL", "LOAD")
+            users.note()
+            # Redis 7.0 ends the connections of all users that it has loaded anew.
+            redis = logged_in(given)
+    flat = redis.ask("CONFIG", "GET", *given["settings"])
+    found = differences(
+        dict(zip(flat[::2], flat[1::2], strict=False)), given["settings"], redis.ask("ACL", "GETUSER", "default")
+    )
+    if found:
+        module.fail_json(
+            msg=f"Redis does not run with what its configuration says: {', '.join(found)}. Somebody changed it by hand "
+            "(CONFIG SET, ACL SETUSER). Take that back with `systemctl restart redis-server` and run this again; where it was "
+            "meant, set the role's variable for it.",
+            differences=found,
+        )
+    module.exit_json(changed=changed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+#!/usr/bin/python3
+"""Make a release the current one and remove old ones, never one that a process still runs from."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: release_current
+short_description: Switch an application to a release and remove old ones
+description:
+  - Points the link C(current) beside the folder of the releases to a release, in one step.
+  - Then keeps the current release, those a process runs from, and of the complete others the newest.
+  - What an interrupted build left, a folder without C(.complete), goes.
+options:
+  path:
+    description: Folder of the releases.
+    type: path
+    required: true
+  release:
+    description: Name of the release to be current.
+    type: str
+    required: true
+  keep:
+    description: How many releases stay, the current one included.
+    type: int
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Switch to the release
+  stockpot.stack.release_current:
+    path: /srv/library/releases
+    release: 1f3a9c2b7d60
+    keep: 3
+"""
+
+RETURN = r"""
+removed:
+  description: Names of the releases that were removed.
+  type: list
+  elements: str
+  returned: success
+"""
+
+
+def releases_in_use(path: Path, proc: Path = Path("/proc")) -> set[str]:
+    """The names of the releases that a process was started from or stands in."""
+    prefix = re.compile(re.escape(f"{path}/").encode() + rb"([^/\0]+)")
+    names = set()
+    for process in proc.glob("[0-9]*"):
+        try:
+            seen = (process / "cmdline").read_bytes() + b"\0" + os.fsencode(os.readlink(process / "cwd"))
+        except OSError:  # it has ended
+            continue
+        names.update(os.fsdecode(name) for name in prefix.findall(seen))
+    return names
+
+
+def removable_releases(path: Path, *, keep: int, current: str) -> list[Path]:
+    """The release folders to remove, oldest first."""
+    if not path.is_dir():
+        return []
+    needed = releases_in_use(path) | {current}
+    others = [release for release in path.iterdir() if release.name not in needed]
+    built = {release: (release / ".complete").stat().st_mtime for release in others if (release / ".complete").exists()}
+    newest = sorted(built, key=built.__getitem__, reverse=True)[: max(keep - 1, 0)]
+    return sorted((release for release in others if release not in newest), key=lambda release: built.get(release, 0))
+
+
+def switch(link: Path, release: Path) -> None:
+    """Point a link to a release, in one step: at no moment is there none.
+
+    Raises:
+        OSError: the release is not complete, or something that is no link is in the way.
+    """
+    if not (release / ".complete").exists():
+        raise FileNotFoundError(f"{release} is not there or was not built to its end, so {link} stays as it is.")
+    if link.exists() and not link.is_symlink():
+        raise FileExistsError(f"{link} is no link. Move it away: it is where the current release is found.")
+    new = link.with_name(f".{link.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(release)
+    new.replace(link)
+
+
+def main() -> None:
+    """Ansible's entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "release": {"type": "str", "required": True},
+            "keep": {"type": "int", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    path = Path(module.params["path"])
+    link, release = path.parent / "current", path / module.params["release"]
+    before = os.readlink(link) if link.is_symlink() else ""
+    old = removable_releases(path, keep=module.params["keep"], current=release.name)
+    if not module.check_mode:
+        try:
+            if before != str(release):
+                switch(link, release)
+            for folder in old:
+                shutil.rmtree(folder)
+        except OSError as error:
+            module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(before != str(release) or old),
+        removed=[folder.name for folder in old],
+        diff={
+            "before": "".join(f"{line}\n" for line in [f"{link} -> {before}", *(str(folder) for folder in old)]),
+            "after": f"{link} -> {release}\n",
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What a role is given: its arguments as its tasks see them, and what their types say about them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.errors import UnsupportedError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
+@cache
+def options(role: str) -> dict[str, dict[str, Any]]:
+    """The options of a role's main entry point, as its argument spec has them."""
+    specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    return specs["argument_specs"]["main"].get("options", {})
+
+
+def defaults(role: str, loader: DataLoader) -> dict[str, Any]:
+    """The role's defaults, not templated yet."""
+    path = ROLES / role / "defaults" / "main.yml"
+    return (loader.load_from_file(str(path), trusted_as_template=True) or {}) if path.exists() else {}
+
+
+def collect(role: str, variables: Mapping[str, Any], loader: DataLoader) -> tuple[dict[str, Any], list[str]]:
+    """The values of all of a role's options for one host, and what is wrong with their types.
+
+    Args:
+        role: the role's name without the collection's.
+        variables: the host's variables as an action or lookup gets them, templates and all; they win over the role's defaults.
+        loader: the plugin's own, for the defaults.
+
+    Returns:
+        The values by option, of the types the spec says when nothing is wrong with them, with `inventory_hostname` and `ansible_facts` beside them; and a sentence, beginning with the
+        variable's name, for each that is missing, cannot be computed or is of another type than its spec says.
+    """
+    spec = options(role)
+    scope = {**defaults(role, loader), **variables}
+    templar = Templar(loader=loader, variables=scope)
+    given: dict[str, Any] = {}
+    found: list[str] = []
+    for name, option in spec.items():
+        if name in scope:
+            try:
+                given[name] = templar.template(scope[name])
+            except AnsibleError as error:
+                found.append(f"{name} cannot be computed: {str(error).strip().rstrip('.')}.")
+        elif option.get("required"):
+            found.append(f"{name} is not set. {option['description']}")
+    result = ArgumentSpecValidator({name: _typed(spec[name]) for name in given}).validate(given)
+    found += [_unknown(path, spec) for path in sorted(result.unsupported_parameters)]
+    for message in (error.msg for error in result.errors.errors if not isinstance(error, UnsupportedError)):
+        name = next((name for name in sorted(given, key=len, reverse=True) if name in message), "")
+        found.append(f"{name}: {message}." if name else f"{message}.")
+    if not found:
+        given = {name: _present(result.validated_parameters[name], spec[name]) for name in given}
+    return {
+        **given,
+        "inventory_hostname": variables.get("inventory_hostname"),
+        "ansible_facts": variables.get("ansible_facts", {}),
+    }, found
+
+
+def _typed(option: Mapping[str, Any]) -> dict[str, Any]:
+    """An option without what only documents it; a value that is there need not be required."""
+    return {key: value for key, value in option.items() if key not in ("required", "description", "default")}
+
+
+def _unknown(path: Sequence[str], spec: Mapping[str, Any]) -> str:
+    """What is said about a nested option that is not in the spec; `path` holds its parents too."""
+    *parents, key = path
+    for parent in parents:
+        spec = spec[parent]["options"]
+    near = difflib.get_close_matches(key, spec, n=1)
+    return f"{parents[0]}: {key!r} is unknown; " + (
+        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(spec)}."
+    )
+
+
+def _present(value: Any, option: Mapping[str, Any]) -> Any:
+    """A value without the nested options that were not given, for which the validation puts None."""
+    if "options" not in option or value is None:
+        return value
+    if isinstance(value, list):
+        return [_present(entry, option) for entry in value]
+    return {key: _present(entry, option["options"][key]) for key, entry in value.items() if entry is not None}

@@ -1,0 +1,63 @@
+"""A project's environment variables: what can stand in them, and what a host gets that runs none of its processes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# The password of a URL's user info; it ends at the last @ before the path.
+URL_PASSWORD = re.compile(r"(?<=://)([^/\s?#:@]*:)[^/\s?#]*(?=@)")
+# Nothing in it needs quoting, wherever it stands.
+STAND_IN = "not-a-secret-on-this-host-"
+
+
+def environment_problems(environment: Mapping[str, Any], variable: str) -> list[str]:
+    """What cannot stand in an environment file, a sentence each that begins with the variable and shows no value.
+
+    Args:
+        environment: names and values.
+        variable: the name of the role's option.
+    """
+    found = []
+    for name, value in environment.items():
+        where = f"{variable}: {name}:"
+        if not NAME.fullmatch(str(name)):
+            found.append(f"{where} this is no name. Take letters, digits and underscores, no digit first.")
+        elif isinstance(value, bool) or not isinstance(value, str | int):
+            found.append(f"{where} the value is no text. Put it in quotes.")
+        elif isinstance(value, str) and re.search(r"[\0\r\n]", value):
+            found.append(f"{where} the value has several lines. Encode it, a key for example as base64.")
+    return found
+
+
+def without_secrets(environment: Mapping[str, Any], secrets: Iterable[Any]) -> dict[str, Any]:
+    """An environment to build a project with where none of its processes runs: every secret in it is replaced.
+
+    What is encoded in another way than for a URL, base64 for example, is not recognised.
+
+    Args:
+        environment: names and values.
+        secrets: what must not reach the host; each is found as it stands and quoted as in URLs.
+
+    Returns:
+        The same names. A secret, and the password in the user info of any URL, becomes a stand-in that leaves the URL
+        one; a value that is nothing but a secret becomes one as long and varied as Django's checks want a key.
+    """
+    hidden = {str(secret) for secret in secrets if secret}
+    spellings = {
+        spelling for secret in hidden for spelling in (secret, quote(secret), quote(secret, ""), quote_plus(secret))
+    }
+    # The longest first: one secret may be part of another.
+    anywhere = re.compile("|".join(map(re.escape, sorted(spellings, key=len, reverse=True))) or r"(?!)", re.IGNORECASE)
+
+    def harmless(value: Any) -> Any:
+        if str(value) in hidden:
+            return STAND_IN * 2
+        if not isinstance(value, str):
+            return value
+        return URL_PASSWORD.sub(rf"\g<1>{STAND_IN}", anywhere.sub(STAND_IN, value))
+
+    return {name: harmless(value) for name, value in environment.items()}

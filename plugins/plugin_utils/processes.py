@@ -1,0 +1,234 @@
+"""What an application runs, as definitions for process_manager: web server, workers, Beat, Flower, processes of its own.
+
+Each function takes a role's arguments by their full names, as `arguments.collect` gives them. A definition has the keys of
+`process_manager_definitions` (roles/process_manager/meta/argument_specs.yml) that differ from the defaults there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import ROLES
+from ansible_collections.stockpot.stack.plugins.plugin_utils.units import unit_name
+
+# Without any time limit a task gets this long to end when its worker is stopped; seconds.
+STOP_TIMEOUT = 600
+# Above a task's own limit, so that the limit and not the stop ends it; seconds.
+STOP_MARGIN = 30
+
+
+def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """gunicorn where the host serves the site, and the project's own processes.
+
+    Args:
+        given: the arguments of django_app, and `django_app_release_path`.
+    """
+    name, release = given["django_app_name"], given["django_app_release_path"]
+    programs = f"{release}/venv/bin"
+    common = {
+        "user": name,
+        "directory": f"{release}/source",
+        "environment_files": [f"/etc/{name}/environment"],
+        "state_directory": name,
+        "writable_paths": [path for path in [given["django_app_media_root"]] if path],
+    }
+    definitions = []
+    if given["django_app_web"]:
+        bind, timeout, requests = (given[f"django_app_{key}"] for key in ("bind", "web_timeout", "web_max_requests"))
+        definitions.append(
+            _definition(
+                **common,
+                name="web",
+                phase="web",
+                description=f"gunicorn of {name}",
+                command=[
+                    f"{programs}/gunicorn",
+                    f"--config={release}/gunicorn.conf.py",
+                    f"--bind={'unix:' if bind.startswith('/') else ''}{bind}",
+                    "--worker-class=gthread",
+                    f"--workers={given['django_app_web_workers']}",
+                    f"--threads={given['django_app_web_threads']}",
+                    f"--timeout={timeout}",
+                    f"--graceful-timeout={timeout}",
+                    f"--max-requests={requests}",
+                    f"--max-requests-jitter={requests // 10}",
+                    f"--forwarded-allow-ips={','.join(given['django_app_trusted_proxies'])}",
+                    "--worker-tmp-dir=/dev/shm",
+                    given["django_app_wsgi"],
+                ],
+                type="notify",
+                # gunicorn ends by itself when its graceful timeout is over.
+                stop_timeout=timeout + 10,
+                memory_max=given["django_app_web_memory_max"],
+                socket=bind,
+                socket_group=given["django_app_socket_group"],
+            )
+        )
+    for extra in given["django_app_processes_extra"]:
+        program, *arguments = extra["command"]
+        own = {"phase": "workers", "description": f"Process of {name}", "stop_timeout": 60, **extra}
+        definitions.append(_definition(**common | own | {"command": [posixpath.join(programs, program), *arguments]}))
+    return definitions
+
+
+def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """This host's workers and, where it runs here, Beat.
+
+    Args:
+        given: the arguments of celery, and `inventory_hostname`, which is looked up in a worker's `hosts`.
+    """
+    release = given["celery_release_path"]
+    common = {
+        "user": given["celery_user"],
+        "directory": f"{release}/source",
+        "environment_files": [given["celery_environment_file"]],
+        "writable_paths": list(given["celery_writable_paths"]),
+        "state_directory": given["celery_state_directory"],
+    }
+    # `python -m` puts the project's folder on the module path for any project, where the `celery` program does it for Django alone.
+    program = [f"{release}/venv/bin/python", "-m", "celery", "-A", given["celery_app"]]
+    definitions = [
+        _definition(
+            **common,
+            name=f"worker-{worker['name']}",
+            phase="workers",
+            description=f"{given['celery_application']}: Celery worker {worker['name']} ({', '.join(worker['queues'])})",
+            command=[*program, "worker", *_worker_options(worker)],
+            environment=worker.get("environment", {}),
+            # SIGTERM is a warm shutdown: no more work is taken, what runs ends; SIGQUIT gives back what is not acknowledged.
+            stop_timeout=_stop_timeout(worker),
+            quit_signal="SIGQUIT",
+            memory_max=worker.get("memory_max", ""),
+        )
+        for worker in complete_workers(given)
+        if given["celery_run_workers"]
+        and given["inventory_hostname"] in worker.get("hosts", [given["inventory_hostname"]])
+    ]
+    if given["celery_beat"]:
+        scheduler = given["celery_beat_scheduler"]
+        answers = ["--enable-remote-control", "--hostname", "celerybeat@%h"]
+        definitions.append(
+            _definition(
+                **common,
+                name="beat",
+                phase="scheduler",
+                description=f"{given['celery_application']}: Celery Beat",
+                command=[
+                    *program,
+                    "beat",
+                    *(["--scheduler", scheduler] if scheduler else []),
+                    *(answers if given["celery_beat_remote_control"] else []),
+                    # systemd runs one; a pidfile that outlives a power cut would stop Beat from starting.
+                    "--pidfile=",
+                    *("--loglevel", given["celery_beat_loglevel"]),
+                ],
+                stop_timeout=30,
+                memory_max=given["celery_beat_memory_max"],
+            )
+        )
+    return definitions
+
+
+def complete_workers(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All workers of the fleet, each with those of `celery_worker_defaults` that it does not replace.
+
+    A worker's own concurrency replaces a default autoscale, and the other way round.
+    """
+    workers = []
+    for own in given["celery_workers"]:
+        worker = {**given["celery_worker_defaults"], **own}
+        for key, other in (("concurrency", "autoscale"), ("autoscale", "concurrency")):
+            if key in own and other not in own:
+                worker.pop(other, None)
+        workers.append(worker)
+    return workers
+
+
+def _stop_timeout(worker: Mapping[str, Any]) -> int:
+    limit = max(worker.get("time_limit", 0), worker.get("soft_time_limit", 0))
+    return worker.get("stop_timeout", int(limit) + STOP_MARGIN if limit else STOP_TIMEOUT)
+
+
+def _worker_options(worker: Mapping[str, Any]) -> list[str]:
+    options = [
+        *("--hostname", f"{worker['name']}@%h"),
+        *("--queues", ",".join(worker["queues"])),
+        *("--pool", worker.get("pool", "prefork")),
+        *("--prefetch-multiplier", str(worker.get("prefetch_multiplier", 1))),
+        # A task goes to a process that is free, never behind a long one.
+        *("-O", "fair"),
+        # Workers need nothing from each other; without these two they start sooner and chat less. Heartbeats stay: Flower shows
+        # by them who is alive.
+        *("--without-mingle", "--without-gossip"),
+        *("--loglevel", worker.get("loglevel", "INFO")),
+    ]
+    if "autoscale" in worker:
+        options += ["--autoscale", ",".join(map(str, worker["autoscale"]))]
+    for key in ("concurrency", "max_tasks_per_child", "max_memory_per_child", "time_limit", "soft_time_limit"):
+        if key in worker:
+            value = worker[key]
+            # 1800.0 seconds are written as 1800.
+            options += [f"--{key.replace('_', '-')}", str(int(value) if value == int(value) else value)]
+    return [*options, *worker.get("options", [])]
+
+
+def flower(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Flower.
+
+    Its folder is named by what is in it: another lock, configuration or Python is installed beside the running one, and the unit
+    changes with it.
+
+    Args:
+        given: the arguments of flower, and `ansible_facts` with the host's Python.
+    """
+    application = given["flower_application"]
+    content = b"".join((ROLES / "flower/files" / name).read_bytes() for name in ("requirements.txt", "celeryconfig.py"))
+    python = given["ansible_facts"]["python"]["version"]
+    named = hashlib.sha256(content + f"{python['major']}.{python['minor']}".encode())
+    folder = f"/opt/flower/{named.hexdigest()[:12]}"
+    return [
+        _definition(
+            name="flower",
+            phase="web",
+            description=f"{application}: Flower",
+            command=[f"{folder}/venv/bin/python", "-m", "celery", "--config=celeryconfig", "flower"],
+            user=given["flower_user"],
+            directory=folder,
+            environment_files=[f"/etc/{application}/flower.environment"],
+            stop_timeout=30,
+            memory_max=given["flower_memory_max"],
+            state_directory=f"{application}-flower",
+        )
+    ]
+
+
+def celery_canary(
+    definitions: Iterable[Mapping[str, Any]], workers: Iterable[Mapping[str, Any]], application: str
+) -> dict[str, Any]:
+    """What the canary has to find on this host.
+
+    Args:
+        definitions: what `celery` returns.
+        workers: `celery_workers`.
+        application: `celery_application`.
+
+    Returns:
+        `workers` with name, unit and queues of each, and `beat_unit`, which is empty where Beat does not run.
+    """
+    units = {definition["name"]: unit_name(definition, application) for definition in definitions}
+    return {
+        "workers": [
+            {"name": worker["name"], "unit": units[f"worker-{worker['name']}"], "queues": worker["queues"]}
+            for worker in workers
+            if f"worker-{worker['name']}" in units
+        ],
+        "beat_unit": units.get("beat", ""),
+    }
+
+
+def _definition(**keys: Any) -> dict[str, Any]:
+    """A definition without the keys that say nothing."""
+    return {key: value for key, value in keys.items() if value not in ("", [], {})}

@@ -1,0 +1,43 @@
+"""What the role redis works out before it writes."""
+
+from __future__ import annotations
+
+import re
+
+# Settings that are the role's; a test compares the first line's with what the role proves.
+OWN_SETTINGS = (
+    *(
+        "bind",
+        "port",
+        "protected-mode",
+        "timeout",
+        "databases",
+        "maxmemory",
+        "maxmemory-policy",
+        "appendonly",
+        "appendfsync",
+        "aclfile",
+    ),
+    *("save", "dir", "user", "include", "unixsocket", "requirepass", "masterauth"),
+)
+MEMORY = re.compile(r"([1-9][0-9]*)([kmg]b?)?", re.IGNORECASE)
+UNITS = {"": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
+
+
+def memory_bytes(maxmemory: str, percent: int, host_megabytes: int) -> int:
+    """The memory for data, in bytes.
+
+    Args:
+        maxmemory: as redis.conf has it, where 1kb is 1024 bytes and 1k is 1000; empty takes the percentage.
+        percent: share of the host's memory.
+        host_megabytes: the host's memory in MiB.
+
+    Raises:
+        ValueError: maxmemory is no such text.
+    """
+    if not maxmemory:
+        return host_megabytes * percent * 1024 * 1024 // 100
+    found = MEMORY.fullmatch(maxmemory)
+    if not found:
+        raise ValueError(f"{maxmemory!r} is no amount of memory")
+    return int(found[1]) * UNITS[(found[2] or "").lower()]

@@ -1,0 +1,102 @@
+"""Rules of the role celery."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers
+
+PREFORK_ONLY = ("autoscale", "max_tasks_per_child", "max_memory_per_child", "time_limit", "soft_time_limit")
+POSITIVE = (
+    "concurrency",
+    "max_tasks_per_child",
+    "max_memory_per_child",
+    "time_limit",
+    "soft_time_limit",
+    "stop_timeout",
+)
+
+
+def problems(given: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the workers and their queues."""
+    workers = complete_workers(given)
+    names = Counter(worker["name"] for worker in workers)
+    found = [
+        f"celery_workers: {count} workers are named {name!r}; give each its own name."
+        for name, count in names.items()
+        if count > 1
+    ]
+    found += [
+        f"celery_workers: worker {worker['name']!r}: {problem}" for worker in workers for problem in _problems(worker)
+    ]
+    consumed = {queue for worker in workers for queue in worker["queues"]}
+    found += [
+        f"celery_routed_queues: no worker consumes {queue!r}; add it to the `queues` of a worker in celery_workers."
+        for queue in given["celery_routed_queues"]
+        if queue not in consumed
+    ]
+    return found
+
+
+def _problems(worker: Mapping[str, Any]) -> list[str]:
+    return [*_names(worker), *_pool(worker), *_numbers(worker), *_times(worker)]
+
+
+def _names(worker: Mapping[str, Any]) -> list[str]:
+    found = []
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", worker["name"]):
+        found.append("the name is no part of a unit's name; use letters, digits, dashes and underscores.")
+    if not worker["queues"]:
+        found.append("it has no queues; list at least one in `queues`.")
+    found += [
+        f"the queue {queue!r} is no name for a queue; use text without commas and spaces."
+        for queue in worker["queues"]
+        if not re.fullmatch(r"[^\s,]+", queue)
+    ]
+    return found
+
+
+def _pool(worker: Mapping[str, Any]) -> list[str]:
+    pool = worker.get("pool", "prefork")
+    found = []
+    if pool != "prefork":
+        found += [
+            f"{key} has no effect in the pool {pool!r}; remove it or use prefork."
+            for key in PREFORK_ONLY
+            if key in worker
+        ]
+    if pool == "solo" and worker.get("concurrency", 1) != 1:
+        found.append("the pool 'solo' runs one task at a time; remove concurrency or use another pool.")
+    return found
+
+
+def _numbers(worker: Mapping[str, Any]) -> list[str]:
+    found = [
+        f"{key} is {worker[key]}; it has to be a number above 0."
+        for key in POSITIVE
+        if key in worker and (isinstance(worker[key], bool) or worker[key] <= 0)
+    ]
+    if worker.get("prefetch_multiplier", 1) < 0:
+        found.append("prefetch_multiplier is below 0; use 1, or 0 for no limit.")
+    if "autoscale" in worker:
+        scale = worker["autoscale"]
+        if "concurrency" in worker:
+            found.append("concurrency and autoscale exclude each other; remove one.")
+        if len(scale) != 2 or min(scale) < 1 or scale[0] < scale[1]:
+            found.append(f"autoscale is {scale}; it has to be [most, fewest] processes.")
+    return found
+
+
+def _times(worker: Mapping[str, Any]) -> list[str]:
+    found = []
+    soft, hard, stop = (worker.get(key) for key in ("soft_time_limit", "time_limit", "stop_timeout"))
+    if soft and hard and soft >= hard:
+        found.append(
+            f"soft_time_limit ({soft:g}) has to be below time_limit ({hard:g}), or tasks are killed without a warning."
+        )
+    if soft and stop and stop <= soft:
+        found.append(f"stop_timeout ({stop}) has to be above soft_time_limit ({soft:g}), or restarts cut tasks short.")
+    return found

@@ -1,0 +1,60 @@
+"""Rules of the role postgresql."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# Its own, and what would take the data or the doorkeeper away from it.
+OWN_SETTINGS = ("listen_addresses", "port", "password_encryption", "max_connections", "hba_file", "data_directory")
+DEBIANS = ("12", "13")
+
+
+def problems(given: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the arguments of the role postgresql; a sentence each, without a secret in it."""
+    found = []
+    if not given["postgresql_password"]:
+        found.append("postgresql_password is empty: give it a long random value.")
+    if (release := given["ansible_facts"].get("distribution_major_version")) not in DEBIANS:
+        found.append(f"ansible_facts: this is Debian {release}, and the role postgresql knows {' and '.join(DEBIANS)}.")
+    found += [
+        f"{name} is {given[name]!r}: take small letters, digits and _, and no name of PostgreSQL itself."
+        for name in ("postgresql_database", "postgresql_user")
+        if not re.fullmatch(r"(?!(postgres|template[01])$)[a-z_][a-z0-9_]{0,62}", given[name])
+    ]
+    found += [
+        f"postgresql_client_addresses: {address} is neither an address nor a network, such as 10.0.0.5 or 10.0.0.0/24."
+        for address in given["postgresql_client_addresses"]
+        if not _is_network(address)
+    ]
+    found += [
+        f"postgresql_settings: {name} belongs to the role; take the variable for it, if there is one."
+        for name in given["postgresql_settings"]
+        if name.lower() in OWN_SETTINGS
+    ]
+    found += [
+        f"postgresql_settings: {name} has several lines: write its value on one."
+        for name, value in given["postgresql_settings"].items()
+        if "\n" in f"{name}{value}"
+    ]
+    if not 1 <= given["postgresql_port"] <= 65535:
+        found.append(f"postgresql_port is {given['postgresql_port']}: it has to be between 1 and 65535.")
+    if not 1 <= given["postgresql_memory_percent"] <= 90:
+        found.append(
+            f"postgresql_memory_percent is {given['postgresql_memory_percent']}: it has to be between 1 and 90."
+        )
+    if given["postgresql_max_connections"] < 10:
+        found.append(
+            f"postgresql_max_connections is {given['postgresql_max_connections']}: 10 are the least that is of use."
+        )
+    return found
+
+
+def _is_network(address: str) -> bool:
+    try:
+        ipaddress.ip_network(address, strict=False)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,82 @@
+"""Rules of the role redis."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.stockpot.stack.plugins.plugin_utils import redis
+
+OWN_USERS = ("admin", "cache", "celery")
+
+
+def problems(given: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the arguments of the role redis; a sentence each, without a secret in it."""
+    return [*_users(given), *_prefixes(given), *_numbers(given), *_settings(given)]
+
+
+def _users(given: Mapping[str, Any]) -> list[str]:
+    found = [
+        f"redis_{user}_password is empty: give it a long random value."
+        for user in OWN_USERS
+        if not given[f"redis_{user}_password"]
+    ]
+    names = set(OWN_USERS)
+    for user in given["redis_extra_users"]:
+        name = user["name"]
+        if not user["password"]:
+            found.append(f"redis_extra_users: user {name} has an empty password: give it a long random value.")
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name == "default":
+            found.append(f"redis_extra_users: {name!r} cannot be a user's name: take letters, digits and any of _ . -")
+        if name in names:
+            found.append(f"redis_extra_users: {name} stands there twice, or is one of the role's own: rename it.")
+        names.add(name)
+    return found
+
+
+def _prefixes(given: Mapping[str, Any]) -> list[str]:
+    cache, celery = given["redis_cache_key_prefix"], given["redis_celery_key_prefix"]
+    found = [
+        f"{name} is {given[name]!r}: it has to be letters and digits, ended by one of : _ . -"
+        for name in ("redis_cache_key_prefix", "redis_celery_key_prefix")
+        if not re.fullmatch(r"[A-Za-z0-9_.:-]*[:_.-]", given[name])
+    ]
+    if cache.startswith(celery) or celery.startswith(cache):
+        found.append(
+            "redis_celery_key_prefix and redis_cache_key_prefix: neither may begin with the other; change one."
+        )
+    return found
+
+
+def _numbers(given: Mapping[str, Any]) -> list[str]:
+    found = []
+    if given["redis_maxmemory"] and not redis.MEMORY.fullmatch(given["redis_maxmemory"]):
+        found.append(f"redis_maxmemory: bytes, or a number with kb, mb or gb, not {given['redis_maxmemory']!r}.")
+    if not 1 <= given["redis_memory_percent"] <= 90:
+        found.append(f"redis_memory_percent is {given['redis_memory_percent']}: it has to be between 1 and 90.")
+    if not 1 <= given["redis_port"] <= 65535:
+        found.append(f"redis_port is {given['redis_port']}: it has to be between 1 and 65535.")
+    if given["redis_databases"] < 1:
+        found.append(f"redis_databases is {given['redis_databases']}: at least 1 is needed.")
+    found += [
+        f"redis_celery_databases: there is no database {number}: redis_databases is {given['redis_databases']}, from 0 on."
+        for number in given["redis_celery_databases"]
+        if not 0 <= int(number) < given["redis_databases"]
+    ]
+    if not given["redis_bind_addresses"]:
+        found.append("redis_bind_addresses is empty: name an address to listen on, such as 127.0.0.1.")
+    return found
+
+
+def _settings(given: Mapping[str, Any]) -> list[str]:
+    found = [
+        f"redis_settings: {name} belongs to the role; take the variable for it, if there is one."
+        for name in given["redis_settings"]
+        if name.lower() in redis.OWN_SETTINGS
+    ]
+    return found + [
+        f"redis_settings: {name} has several lines: give a list for a setting that stands there several times."
+        for name, value in given["redis_settings"].items()
+        if "\n" in f"{name}{value if isinstance(value, str) else ''}"
+    ]

@@ -1,0 +1,137 @@
+"""Process definitions become units: the templates of the role process_manager, rendered on the control node."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+SECTIONS = ("Unit", "Service", "Install", "Socket")
+UNIT_FOLDER = "/etc/systemd/system"
+STOP_PROGRAM = "/usr/local/lib/stockpot/stop-process"
+
+
+def complete(definitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Process definitions with the defaults of the role's argument spec filled in.
+
+    Raises:
+        AnsibleFilterError: a definition has a key or a type that the spec does not know.
+    """
+    name = "process_manager_definitions"
+    spec = {name: arguments.options("process_manager")[name]}
+    result = ArgumentSpecValidator(spec).validate({name: _plain(definitions)})
+    if result.error_messages:
+        raise AnsibleFilterError("\n".join(result.error_messages))
+    return result.validated_parameters[name]
+
+
+def unit_name(definition: Mapping[str, Any], application: str, kind: str = "service") -> str:
+    """The unit of a process definition; `kind` is service or socket."""
+    return f"{application}-{definition['name']}.{kind}"
+
+
+def word(text: Any) -> str:
+    """A text as one literal word of a unit file, for Environment= and paths: nothing in it is expanded by systemd.
+
+    Args:
+        text: any text; line breaks and tabs are written as escapes.
+    """
+    escaped = str(text)
+    for plain, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("\n", "\\n"), ("\t", "\\t")):
+        escaped = escaped.replace(plain, written)
+    return escaped if escaped and not re.search(r"[\s'\"\\;#]", escaped) else f'"{escaped}"'
+
+
+def argument(text: Any) -> str:
+    """A text as one literal word of a command line, where `$` would be expanded too."""
+    return word(text).replace("$", "$$")
+
+
+def stop_seconds(definition: Mapping[str, Any]) -> int:
+    """The longest a stop of a process can take until it is killed, in seconds."""
+    return definition["stop_timeout"] + (definition["kill_timeout"] if definition["quit_signal"] else 0)
+
+
+def process_services(
+    definitions: Iterable[Mapping[str, Any]], application: str, role_path: str, backend: str = "systemd"
+) -> list[dict[str, Any]]:
+    """The services, for the module `services`, that run an application's processes; a socket is one of its own.
+
+    Args:
+        definitions: as in the argument spec of process_manager.
+        application: begins the units' names and marks them.
+        role_path: the role's folder, with templates/ and files/.
+        backend: the folder of templates.
+
+    Raises:
+        AnsibleFilterError: a definition is not what the spec says.
+    """
+    templates = _templates(Path(role_path, "templates", backend))
+    program = Path(role_path, "files", "stop-process").read_text(encoding="utf-8")
+    services = []
+    for process in complete(definitions):
+        values = {
+            "application": application,
+            "process": process,
+            "settings": {section: _lines(process["settings"].get(section, {})) for section in SECTIONS},
+            "stop_program": STOP_PROGRAM,
+            "stop_seconds": stop_seconds(process),
+            # One line, in which only % is expanded.
+            "title": " ".join((process["description"] or f"{application} {process['name']}").split()).replace(
+                "%", "%%"
+            ),
+            "socket": unit_name(process, application, "socket"),
+        }
+        kinds = ["socket", "service"] if process["socket"] else ["service"]
+        for kind in kinds:
+            unit = unit_name(process, application, kind)
+            text = templates.get_template(f"process.{kind}.j2").render(values)
+            services.append(
+                {
+                    "name": unit,
+                    "phase": process["phase"],
+                    "files": [{"path": f"{UNIT_FOLDER}/{unit}", "content": text}],
+                    "stop_seconds": stop_seconds(process),
+                }
+            )
+        read = services[-1]["files"]
+        read += [{"path": path} for path in process["environment_files"]]
+        if process["quit_signal"]:
+            read.append({"path": STOP_PROGRAM, "content": program, "mode": "0755", "loaded_by": "nothing"})
+    return services
+
+
+def _plain(value: Any) -> Any:
+    """A value of Python's own containers: Ansible's lazy ones are copied with all variables of the host, which takes a second."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def _templates(folder: Path) -> Environment:
+    templates = Environment(
+        loader=FileSystemLoader(folder),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  units are no HTML
+    )
+    templates.filters |= {"word": word, "argument": argument}
+    return templates
+
+
+def _lines(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The lines of a section: one for each value of a list."""
+    return [
+        (name, str(value).lower() if isinstance(value, bool) else str(value))
+        for name, values in settings.items()
+        for value in (values if isinstance(values, list | tuple) else [values])
+    ]

@@ -1,0 +1,221 @@
+"""Roles' arguments as process definitions: what is run, as whom, and how it is stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleLookupError
+from ansible.parsing.dataloader import DataLoader
+from ansible_collections.stockpot.stack.plugins.lookup.processes import LookupModule
+from ansible_collections.stockpot.stack.plugins.plugin_utils import processes
+from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import collect
+
+REQUIRED: dict[str, dict[str, Any]] = {
+    "django_app": {
+        "django_app_name": "shop",
+        "django_app_source": "/src/shop",
+        "django_app_settings_module": "config.settings",
+        "django_app_wsgi": "config.wsgi:application",
+        "django_app_release_path": "/srv/shop/releases/1",
+    },
+    "celery": {
+        "celery_application": "shop",
+        "celery_app": "config",
+        "celery_release_path": "/srv/shop/releases/1",
+        "celery_user": "shop",
+        "celery_environment_file": "/etc/shop/environment",
+    },
+    "flower": {
+        "flower_application": "shop",
+        "flower_user": "shop",
+        "flower_broker_url": "redis://localhost/1",
+        "flower_basic_auth_password": "long-enough-for-this",
+    },
+}
+FACTS = {"python": {"version": {"major": 3, "minor": 13}}}
+
+
+def definitions(role: str, **changes: Any) -> list[dict[str, Any]]:
+    """What a role's function makes of the role's defaults and these changes."""
+    variables = {**REQUIRED[role], "inventory_hostname": "one", "ansible_facts": FACTS, **changes}
+    given, problems = collect(role, variables, DataLoader())
+    assert problems == []
+    return getattr(processes, role)({**variables, **given})
+
+
+def worker(**keys: Any) -> dict[str, Any]:
+    """The definition of one worker."""
+    (definition,) = definitions("celery", celery_workers=[{"name": "mail", "queues": ["mail"], **keys}])
+    return definition
+
+
+def option(definition: dict[str, Any], name: str) -> str:
+    """What follows an option of the command."""
+    return definition["command"][definition["command"].index(name) + 1]
+
+
+def test_a_web_server_is_the_releases_gunicorn_behind_a_socket() -> None:
+    (web,) = definitions("django_app")
+    assert web["command"] == [
+        "/srv/shop/releases/1/venv/bin/gunicorn",
+        "--config=/srv/shop/releases/1/gunicorn.conf.py",
+        "--bind=unix:/run/shop/web.sock",
+        "--worker-class=gthread",
+        "--workers=2",
+        "--threads=4",
+        "--timeout=60",
+        "--graceful-timeout=60",
+        "--max-requests=20000",
+        "--max-requests-jitter=2000",
+        "--forwarded-allow-ips=127.0.0.1",
+        "--worker-tmp-dir=/dev/shm",
+        "config.wsgi:application",
+    ]
+    assert (web["type"], web["socket"], web["socket_group"]) == ("notify", "/run/shop/web.sock", "www-data")
+
+
+def test_a_web_server_may_answer_on_an_address() -> None:
+    (web,) = definitions("django_app", django_app_bind="10.0.0.1:8000", django_app_trusted_proxies=["10.0.0.2", "::1"])
+    assert "--bind=10.0.0.1:8000" in web["command"]
+    assert "--forwarded-allow-ips=10.0.0.2,::1" in web["command"]
+
+
+def test_a_web_server_is_stopped_after_its_own_grace() -> None:
+    (web,) = definitions("django_app", django_app_web_timeout=30)
+    assert web["stop_timeout"] > 30
+
+
+def test_a_project_adds_processes_with_its_own_programs_and_others() -> None:
+    own = {"name": "gateway", "command": ["python", "-m", "gateway"], "stop_timeout": 5}
+    other = {"name": "tail", "phase": "web", "command": ["/usr/bin/tail", "-f", "x"], "user": "nobody"}
+    first, second = definitions("django_app", django_app_web=False, django_app_processes_extra=[own, other])
+    assert first["command"] == ["/srv/shop/releases/1/venv/bin/python", "-m", "gateway"]
+    assert (first["phase"], first["user"], first["stop_timeout"]) == ("workers", "shop", 5)
+    assert second["command"][0] == "/usr/bin/tail"
+    assert (second["phase"], second["user"], second["stop_timeout"]) == ("web", "nobody", 60)
+
+
+def test_a_project_writes_to_its_uploads_alone() -> None:
+    assert "writable_paths" not in definitions("django_app")[0]
+    (web,) = definitions("django_app", django_app_media_root="/srv/shop/media")
+    assert web["writable_paths"] == ["/srv/shop/media"]
+
+
+def test_a_worker_has_its_own_node_name_and_only_its_queues() -> None:
+    definition = worker(queues=["mail", "sms"], concurrency=3)
+    assert definition["name"] == "worker-mail"
+    assert definition["command"] == [
+        *("/srv/shop/releases/1/venv/bin/python", "-m", "celery", "-A", "config", "worker"),
+        *("--hostname", "mail@%h", "--queues", "mail,sms", "--pool", "prefork", "--prefetch-multiplier", "1"),
+        *("-O", "fair", "--without-mingle", "--without-gossip", "--loglevel", "INFO", "--concurrency", "3"),
+    ]
+
+
+def test_a_release_is_run_by_its_own_path() -> None:
+    assert worker()["directory"] == "/srv/shop/releases/1/source"
+
+
+def test_autoscale_is_given_as_most_and_fewest() -> None:
+    assert option(worker(autoscale=[4, 1]), "--autoscale") == "4,1"
+
+
+def test_limits_are_written_as_they_were_given() -> None:
+    definition = worker(soft_time_limit=1500, time_limit=1800.5, options=["--purge"])
+    assert option(definition, "--soft-time-limit") == "1500"
+    assert option(definition, "--time-limit") == "1800.5"
+    assert definition["command"][-1] == "--purge"
+
+
+@pytest.mark.parametrize(
+    ("limits", "stop"),
+    [
+        ({}, 600),
+        ({"soft_time_limit": 100}, 130),
+        ({"soft_time_limit": 100, "time_limit": 120}, 150),
+        ({"soft_time_limit": 100, "stop_timeout": 101}, 101),
+    ],
+)
+def test_a_task_gets_longer_to_end_than_its_limits(limits: dict[str, int], stop: int) -> None:
+    definition = worker(**limits)
+    assert definition["stop_timeout"] == stop
+    assert definition["quit_signal"] == "SIGQUIT"
+
+
+def test_a_worker_runs_only_on_the_hosts_it_names() -> None:
+    workers = [{"name": "a", "queues": ["a"]}, {"name": "b", "queues": ["b"], "hosts": ["two"]}]
+
+    def names(**changes: Any) -> list[str]:
+        return [definition["name"] for definition in definitions("celery", celery_workers=workers, **changes)]
+
+    assert names(inventory_hostname="one") == ["worker-a"]
+    assert names(inventory_hostname="two") == ["worker-a", "worker-b"]
+    assert names(inventory_hostname="two", celery_run_workers=False) == []
+
+
+def test_defaults_give_way_to_a_workers_own() -> None:
+    workers = [{"name": "a", "queues": ["a"], "concurrency": 1}, {"name": "b", "queues": ["b"], "autoscale": [2, 1]}]
+    common = {"concurrency": 8, "loglevel": "WARNING"}
+    first, second = definitions("celery", celery_workers=workers, celery_worker_defaults=common)
+    assert option(first, "--concurrency") == "1"
+    assert option(first, "--loglevel") == "WARNING"
+    assert "--concurrency" not in second["command"]
+
+
+def test_beat_leaves_no_pidfile_and_answers_pings() -> None:
+    (beat,) = definitions("celery", celery_beat=True, celery_beat_scheduler="a.b:C")
+    assert beat["phase"] == "scheduler"
+    assert beat["command"][5:] == [
+        *("beat", "--scheduler", "a.b:C", "--enable-remote-control", "--hostname", "celerybeat@%h"),
+        *("--pidfile=", "--loglevel", "INFO"),
+    ]
+
+
+def test_beat_of_an_older_celery_is_told_nothing_it_does_not_know() -> None:
+    (beat,) = definitions("celery", celery_beat=True, celery_beat_scheduler="", celery_beat_remote_control=False)
+    assert beat["command"][5:] == ["beat", "--pidfile=", "--loglevel", "INFO"]
+
+
+def test_flower_runs_from_a_folder_of_its_python() -> None:
+    (now,) = definitions("flower")
+    (later,) = definitions("flower", ansible_facts={"python": {"version": {"major": 3, "minor": 14}}})
+    assert now["command"][0] == f"{now['directory']}/venv/bin/python"
+    assert now["directory"] != later["directory"]
+
+
+@pytest.mark.parametrize("role", REQUIRED)
+def test_nothing_is_said_twice(role: str) -> None:
+    """What process_manager does by itself is left to it."""
+    spec = yaml.safe_load((processes.ROLES / "process_manager/meta/argument_specs.yml").read_text())
+    keys = spec["argument_specs"]["main"]["options"]["process_manager_definitions"].get("options", {})
+    for definition in definitions(role, **({"celery_beat": True} if role == "celery" else {})):
+        assert [key for key, value in definition.items() if key in keys and keys[key].get("default") == value] == []
+
+
+def test_the_canary_expects_the_workers_of_this_host() -> None:
+    workers = [{"name": "a", "queues": ["a"]}, {"name": "b", "queues": ["b"], "hosts": ["two"]}]
+    found = processes.celery_canary(definitions("celery", celery_workers=workers), workers, "shop")
+    assert found == {"workers": [{"name": "a", "unit": "shop-worker-a.service", "queues": ["a"]}], "beat_unit": ""}
+    found = processes.celery_canary(definitions("celery", celery_beat=True), [], "shop")
+    assert found == {"workers": [], "beat_unit": "shop-beat.service"}
+
+
+def lookup(role: str, **variables: Any) -> Any:
+    """What a template gets."""
+    (result,) = LookupModule(loader=DataLoader()).run([role], variables=variables)
+    return result
+
+
+def test_a_template_gets_a_roles_definitions_from_its_variables() -> None:
+    workers = [{"name": "mail", "queues": ["mail"], "hosts": ["one"]}]
+    (definition,) = lookup("celery", **REQUIRED["celery"], celery_workers=workers, inventory_hostname="one")
+    assert definition["name"] == "worker-mail"
+    (web,) = lookup("django_app", **REQUIRED["django_app"])
+    assert web["directory"] == "/srv/shop/releases/1/source"
+
+
+def test_a_template_that_lacks_an_argument_is_told_which() -> None:
+    given = {key: value for key, value in REQUIRED["celery"].items() if key != "celery_user"}
+    with pytest.raises(AnsibleLookupError, match="celery_user is not set"):
+        lookup("celery", **given)

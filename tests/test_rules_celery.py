@@ -1,0 +1,98 @@
+"""Mistakes in the list of workers are named, each with the variable, the worker and the fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import celery, role_problems
+
+REQUIRED = {
+    "celery_application": "shop",
+    "celery_app": "config",
+    "celery_release_path": "/srv/shop/releases/1",
+    "celery_user": "shop",
+    "celery_environment_file": "/etc/shop/environment",
+    "inventory_hostname": "one",
+}
+
+
+def problems(*workers: Any, **changes: Any) -> list[str]:
+    """What is said about these workers, types and rules."""
+    return role_problems("celery", {**REQUIRED, "celery_workers": list(workers), **changes}, DataLoader())
+
+
+def test_good_workers_pass() -> None:
+    assert (
+        problems(
+            {"name": "mail", "queues": ["mail", "sms"], "concurrency": 2, "soft_time_limit": 50, "stop_timeout": 60},
+            {"name": "web-2", "queues": ["a.b"], "autoscale": [4, 1], "environment": {"A": "b"}},
+            {"name": "one", "queues": ["one"], "pool": "solo", "hosts": ["one"], "memory_max": "1G"},
+            {"name": "io", "queues": ["io"], "pool": "threads", "prefetch_multiplier": 0, "options": ["--purge"]},
+            celery_routed_queues=["mail", "io"],
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("worker", "said"),
+    [
+        ({"concurency": 2}, "did you mean 'concurrency'"),
+        ({"colour": 2}, "known are"),
+        ({"concurrency": "two"}, "int"),
+        ({"concurrency": 0}, "above 0"),
+        ({"concurrency": True}, "above 0"),
+        ({"concurrency": 2, "autoscale": [4, 1]}, "exclude each other"),
+        ({"autoscale": [1, 4]}, "most, fewest"),
+        ({"autoscale": [1]}, "most, fewest"),
+        ({"autoscale": []}, "most, fewest"),
+        ({"queues": []}, "no queues"),
+        ({"queues": ["a b"]}, "without commas and spaces"),
+        ({"pool": "gevent"}, "prefork, solo, threads"),
+        ({"pool": "threads", "soft_time_limit": 5}, "no effect"),
+        ({"pool": "solo", "concurrency": 2}, "one task at a time"),
+        ({"prefetch_multiplier": -1}, "below 0"),
+        ({"soft_time_limit": 60, "time_limit": 60}, "soft_time_limit (60) has to be below time_limit (60)"),
+        ({"soft_time_limit": 60, "stop_timeout": 60}, "above soft_time_limit"),
+        ({"name": "two words"}, "letters, digits"),
+        ({"loglevel": "LOUD"}, "loglevel"),
+    ],
+)
+def test_a_mistake_is_named_with_its_variable_and_fix(worker: dict[str, Any], said: str) -> None:
+    (problem,) = problems({"name": "mail", "queues": ["mail"], **worker})
+    assert problem.startswith("celery_workers: ")
+    assert said in problem
+
+
+def test_an_entry_without_a_name_or_queues_is_refused() -> None:
+    assert any("name" in problem for problem in problems({"queues": ["mail"]}))
+    assert any("queues" in problem for problem in problems({"name": "mail"}))
+    assert any("celery_workers" in problem for problem in problems("mail"))
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    found = problems({"name": "a", "queues": ["a"], "concurrency": 0}, {"name": "a", "queues": []})
+    assert len(found) == 3
+
+
+def test_a_mistake_in_the_defaults_is_named() -> None:
+    (unknown,) = problems(celery_worker_defaults={"time_limt": 5})
+    assert unknown.startswith("celery_worker_defaults: ")
+    assert "did you mean 'time_limit'" in unknown
+    (together,) = problems(
+        {"name": "a", "queues": ["a"], "stop_timeout": 5}, celery_worker_defaults={"soft_time_limit": 9}
+    )
+    assert "above soft_time_limit" in together
+
+
+def test_a_routed_queue_without_a_worker_is_named() -> None:
+    (problem,) = problems({"name": "a", "queues": ["a"]}, celery_routed_queues=["a", "lost"])
+    assert problem.startswith("celery_routed_queues: ")
+    assert "'lost'" in problem
+
+
+def test_the_rules_speak_of_keys_that_exist() -> None:
+    assert {*celery.POSITIVE, *celery.PREFORK_ONLY} <= set(options("celery")["celery_workers"]["options"])

@@ -1,0 +1,113 @@
+"""What the role django_app refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.django_app import problems
+
+ROLE = Path(__file__).resolve().parent.parent / "roles/django_app"
+
+
+def given(**changes: Any) -> dict[str, Any]:
+    """The role's defaults and what it cannot do without, with changes."""
+    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    return {
+        **defaults,
+        "django_app_name": "library",
+        "django_app_source": "/srv/library",
+        "django_app_settings_module": "library.configuration",
+        "django_app_wsgi": "library.server:site",
+        "django_app_bind": "/run/library/web.sock",
+        "inventory_hostname": "server-1",
+        "ansible_facts": {},
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"django_app_bind": "10.0.0.5:8000"},
+        {"django_app_bind": "[::1]:8000"},
+        {"django_app_wsgi": "library.server:make_site()"},
+        {"django_app_wsgi": "server:site", "django_app_settings_module": "settings"},
+        {"django_app_static_root": "", "django_app_requirements": "locks/production.txt"},
+        {"django_app_static_root": "build/../static"},
+        {"django_app_subdirectory": "."},
+        {"django_app_media_root": "/srv/library/covers.d/"},
+        {"django_app_web_max_requests": 0},
+        {"django_app_check_commands": [], "django_app_release_commands": [["loaddata", "--verbosity", 0, "a b.json"]]},
+        {"django_app_database": "postgresql://library@10.0.0.5:5432/library"},
+        {"django_app_archive": {"archive": "/cache/x.tar.gz", "digest": "x", "commit": "", "problems": []}},
+    ],
+)
+def test_what_works_passes(changes: dict[str, Any]) -> None:
+    assert problems(given(**changes)) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "word"),
+    [
+        ("django_app_name", "My App", "lower-case"),
+        ("django_app_name", "9lives", "letter first"),
+        ("django_app_name", "a" * 26, "25"),
+        ("django_app_settings_module", "library/configuration.py", "config.settings"),
+        ("django_app_wsgi", "library.server", "module:callable"),
+        ("django_app_wsgi", "library/server.py:site", "module:callable"),
+        ("django_app_bind", "run/web.sock", "absolute path or address:port"),
+        ("django_app_bind", "/run/my site/web.sock", "absolute path or address:port"),
+        ("django_app_bind", "localhost:8000", "absolute path or address:port"),
+        ("django_app_bind", "127.0.0.1:80000", "absolute path or address:port"),
+        ("django_app_static_root", "/var/www/static", "inside"),
+        ("django_app_static_root", "../static", "inside"),
+        ("django_app_static_root", "static/../..", "inside"),
+        ("django_app_static_root", ".", "inside"),
+        ("django_app_requirements", "/etc/requirements.txt", "inside"),
+        ("django_app_requirements", "../requirements.txt", "inside"),
+        ("django_app_requirements", "", "hashes"),
+        ("django_app_subdirectory", "/backend", "inside"),
+        ("django_app_subdirectory", "backend/../..", "inside"),
+        ("django_app_media_root", "media", "absolute"),
+        ("django_app_media_root", "/srv/../etc", "absolute"),
+        ("django_app_media_root", "/", "absolute"),
+        ("django_app_media_root", "/srv/my media", "spaces"),
+        ("django_app_check_commands", ["check --deploy"], "list of words"),
+        ("django_app_check_commands", [["check --deploy"]], "list of words"),
+        ("django_app_check_commands", [[]], "list of words"),
+        ("django_app_release_commands", [["loaddata", None]], "list of words"),
+        ("django_app_release_commands", [["--version"]], "list of words"),
+        ("django_app_keep_releases", 0, "at least 1"),
+        ("django_app_web_workers", 0, "at least 1"),
+        ("django_app_web_threads", -1, "at least 1"),
+        ("django_app_web_timeout", 0, "at least 1"),
+        ("django_app_web_max_requests", -1, "at least 0"),
+        ("django_app_environment", {"LIBRARY_KEY": "a\nb"}, "base64"),
+        ("django_app_archive", {"skipped": True}, "project_archive"),
+    ],
+)
+def test_a_mistake_gives_one_sentence_with_its_variable_and_the_fix(variable: str, value: Any, word: str) -> None:
+    (sentence,) = problems(given(**{variable: value}))
+    assert sentence.startswith(variable)
+    assert word in sentence
+
+
+def test_a_password_in_the_databases_address_is_refused_and_not_repeated() -> None:
+    (sentence,) = problems(given(django_app_database="postgresql://library:hunter2@10.0.0.5/library"))
+    assert sentence.startswith("django_app_database holds a password")
+    assert "hunter2" not in sentence
+
+
+def test_what_packing_found_is_told_once_with_the_rest() -> None:
+    outside = problems(given(django_app_subdirectory=".."))
+    packed = {"archive": "", "problems": [*outside, "django_app_version is empty."]}
+    found = problems(given(django_app_subdirectory="..", django_app_name="X", django_app_archive=packed))
+    assert sorted(sentence.split(" ")[0].rstrip(":") for sentence in found) == [
+        "django_app_name",
+        "django_app_subdirectory",
+        "django_app_version",
+    ]

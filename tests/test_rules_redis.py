@@ -1,0 +1,73 @@
+"""What the role redis says about arguments that it cannot work with, and how it reads amounts of memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.stockpot.stack.plugins.plugin_utils import redis
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.redis import problems
+
+ROLE = Path(__file__).resolve().parent.parent / "roles/redis"
+GIVEN = {
+    **yaml.safe_load((ROLE / "defaults/main.yml").read_text()),
+    **{f"redis_{user}_password": f"the-password-of-{user}" for user in ("admin", "cache", "celery")},
+}
+USER = {"name": "reports", "password": "correct horse"}
+
+
+def test_the_defaults_are_right() -> None:
+    assert problems(GIVEN) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"redis_admin_password": ""}, "redis_admin_password is empty"),
+        ({"redis_extra_users": [{**USER, "password": ""}]}, "redis_extra_users: user reports has an empty password"),
+        ({"redis_extra_users": [{**USER, "name": "a b"}]}, "redis_extra_users: 'a b' cannot be a user's name"),
+        ({"redis_extra_users": [{**USER, "name": "default"}]}, "redis_extra_users: 'default' cannot be"),
+        ({"redis_extra_users": [{**USER, "name": "celery"}]}, "redis_extra_users: celery stands there twice"),
+        ({"redis_extra_users": [USER, USER]}, "redis_extra_users: reports stands there twice"),
+        ({"redis_cache_key_prefix": "cache"}, "redis_cache_key_prefix is 'cache'"),
+        ({"redis_celery_key_prefix": "cache:celery:"}, "neither may begin with the other"),
+        ({"redis_maxmemory": "lots"}, "redis_maxmemory: bytes, or a number with kb, mb or gb, not 'lots'"),
+        ({"redis_maxmemory": "0"}, "redis_maxmemory"),
+        ({"redis_memory_percent": 91}, "redis_memory_percent is 91"),
+        ({"redis_port": 0}, "redis_port is 0"),
+        ({"redis_databases": 0, "redis_celery_databases": []}, "redis_databases is 0"),
+        ({"redis_celery_databases": [1, 16]}, "redis_celery_databases: there is no database 16"),
+        ({"redis_bind_addresses": []}, "redis_bind_addresses is empty"),
+        ({"redis_settings": {"Timeout": 5}}, "redis_settings: Timeout belongs to the role"),
+        ({"redis_settings": {"maxmemory-policy": "allkeys-lru"}}, "redis_settings: maxmemory-policy belongs"),
+        (
+            {"redis_settings": {"slowlog-max-len": "1\nuser eve on"}},
+            "redis_settings: slowlog-max-len has several lines",
+        ),
+    ],
+)
+def test_each_mistake_is_said_once_and_shows_no_secret(changes: dict[str, Any], said: str) -> None:
+    [problem] = problems({**GIVEN, **changes})
+    assert said in problem
+    assert "correct horse" not in problem
+
+
+def test_what_the_role_proves_nobody_else_may_set() -> None:
+    guaranteed = yaml.safe_load((ROLE / "vars/main.yml").read_text())["__redis_guaranteed"]
+    assert set(guaranteed) <= set(redis.OWN_SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("given", "in_bytes"),
+    [("1000", 1000), ("1k", 1000), ("1kb", 1024), ("3MB", 3 * 1024**2), ("2g", 2 * 1000**3), ("", 256 * 1024**2)],
+)
+def test_memory_is_read_as_redis_reads_it(given: str, in_bytes: int) -> None:
+    assert redis.memory_bytes(given, 25, 1024) == in_bytes
+
+
+@pytest.mark.parametrize("given", ["lots", "-1", "1.5gb", "12 mb", "1tb"])
+def test_what_is_no_amount_of_memory_is_refused(given: str) -> None:
+    with pytest.raises(ValueError, match="no amount"):
+        redis.memory_bytes(given, 25, 1024)

@@ -1,0 +1,56 @@
+"""The program that stops a process with two signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parent.parent / "roles/process_manager/files/stop-process"
+
+
+@pytest.mark.parametrize(
+    ("ignored", "ended_by"),
+    [([], signal.SIGTERM), (["SIGTERM"], signal.SIGQUIT), (["SIGTERM", "SIGQUIT"], None)],
+)
+def test_the_stop_signal_comes_first_and_the_quit_signal_when_its_time_is_over(
+    ignored: list[str], ended_by: int | None
+) -> None:
+    code = "import signal, sys, time\n" + "".join(f"signal.signal(signal.{name}, signal.SIG_IGN)\n" for name in ignored)
+    victim = subprocess.Popen(
+        [sys.executable, "-c", f"{code}print(flush=True)\ntime.sleep(60)"], stdout=subprocess.PIPE
+    )
+    assert victim.stdout
+    victim.stdout.readline()
+    stop = subprocess.Popen([PROGRAM, "TERM", "1", "QUIT", "1"], env={**os.environ, "MAINPID": str(victim.pid)})
+    try:
+        deadline = time.monotonic() + 10
+        while stop.poll() is None and time.monotonic() < deadline:
+            victim.poll()  # reaps it, as systemd does
+            time.sleep(0.05)
+        assert stop.poll() is not None, "it ends by itself"
+        assert victim.poll() == (-ended_by if ended_by else None)
+    finally:
+        stop.kill()
+        victim.kill()
+        victim.wait()
+
+
+def test_it_does_nothing_when_the_process_ended_by_itself() -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "MAINPID"}
+    for pid in ({}, {"MAINPID": ""}):
+        subprocess.run([PROGRAM, "TERM", "60", "QUIT", "60"], env=environment | pid, timeout=5, check=True)
+
+
+def test_a_process_that_is_gone_is_not_waited_for() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    environment = {**os.environ, "MAINPID": str(gone.pid)}
+    subprocess.run(
+        [PROGRAM, "TERM", "60", "QUIT", "60"], env=environment, timeout=5, check=True, stderr=subprocess.PIPE
+    )

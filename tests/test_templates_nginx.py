@@ -1,0 +1,178 @@
+"""What nginx is told, by what the role is given."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.nginx import OWN_DIRECTIVES
+from rendering import ROOT, render
+
+FLOWER = {
+    "path": "/flower/",
+    "upstream": "127.0.0.1:5555",
+    "user": "flower",
+    "password": "correct horse",
+    "deny": ["/flower/metrics"],
+}
+EVERYTHING = {
+    "nginx_certificate": "-----BEGIN CERTIFICATE-----",
+    "nginx_certificate_key": "-----BEGIN PRIVATE KEY-----",
+    "nginx_static_path": "/srv/shop/static",
+    "nginx_media_path": "/srv/shop/media/",
+    "nginx_trusted_proxies": ["10.0.0.0/8"],
+    "nginx_upstream_keepalive": 8,
+    "nginx_protected_locations": [FLOWER],
+    "nginx_settings": {"keepalive_timeout": "5s", "gzip_comp_level": 6},
+}
+
+
+def written(template: str = "nginx.conf.j2", debian: str = "13", **given: Any) -> str:
+    """A template's text for a small site, with what else is given."""
+    site = {
+        "nginx_application": "shop",
+        "nginx_server_names": ["shop.test", "www.shop.test"],
+        "nginx_upstreams": ["unix:/run/shop.sock"],
+        "ansible_facts": {"distribution_major_version": debian},
+    }
+    return render("nginx", template, **site | given)
+
+
+def locations(configuration: str) -> list[str]:
+    """What stands behind each `location`."""
+    return re.findall(r"^ {8}location (.+) \{$", configuration, re.MULTILINE)
+
+
+def block(configuration: str, opening: str) -> str:
+    """A block by its first line, up to the brace that closes it."""
+    [found] = re.findall(rf"^( *){re.escape(opening)} \{{\n(.*?)^\1\}}$", configuration, re.MULTILINE | re.DOTALL)
+    return found[1]
+
+
+@pytest.mark.parametrize("given", [{}, EVERYTHING], ids=["little", "everything"])
+@pytest.mark.parametrize("debian", ["12", "13"])
+@pytest.mark.parametrize("template", ["nginx.conf.j2", "logins.conf.j2"])
+def test_every_template_is_whole(template: str, debian: str, given: dict[str, Any]) -> None:
+    """Nothing is undefined, every brace is closed, and the file says whose it is."""
+    text = written(template, debian, **given)
+    assert text.startswith("# Managed by Ansible (role nginx)")
+    assert text.endswith("\n")
+    assert text.count("{") == text.count("}")
+    assert "{{" not in text
+
+
+def test_without_files_the_application_answers_for_them() -> None:
+    """An empty path leaves the URL to the application."""
+    assert locations(written()) == [
+        "/",
+        "= /metrics",
+        "^~ /metrics/",
+        *(f"@{code}" for code in (413, 429, 502, 503, 504)),
+    ]
+
+
+def test_files_are_served_from_their_folders() -> None:
+    """With or without slashes at the ends, as alias wants it; links out of the uploads are not followed."""
+    text = written(nginx_static_path="/srv/static/", nginx_static_url="assets", nginx_media_path="/srv/media")
+    assert "alias /srv/static/;" in block(text, "location ^~ /assets/")
+    media = block(text, "location ^~ /media/")
+    assert "alias /srv/media/;" in media
+    assert "disable_symlinks on from=/srv/media;" in media
+
+
+def test_a_protected_location_asks_for_its_own_password() -> None:
+    """The file of its own, a limit for strangers, its upstream; and what is denied is denied to all."""
+    text = written(
+        nginx_protected_locations=[FLOWER, {**FLOWER, "path": "/a-b/", "upstream": "10.0.0.2:80", "deny": []}]
+    )
+    flower, other = block(text, "location ^~ /flower/"), block(text, "location ^~ /a-b/")
+    assert "auth_basic_user_file /etc/nginx/shop.flower.htpasswd;" in flower
+    assert "limit_req zone=shop_flower burst=10 nodelay;" in flower
+    assert "proxy_pass http://shop_flower;" in flower
+    assert "auth_basic_user_file /etc/nginx/shop.a_2d_b.htpasswd;" in other
+    assert block(text, "upstream shop_flower").strip() == "server 127.0.0.1:5555;"
+    assert block(text, "upstream shop_a_2d_b").strip() == "server 10.0.0.2:80;"
+    assert block(text, "location ^~ /flower/metrics").strip() == "return 403;"
+
+
+def test_who_has_logged_in_is_not_counted() -> None:
+    """The token that a cookie has to show stands in the file that only root reads, not in nginx.conf."""
+    logins = written("logins.conf.j2", nginx_protected_locations=[FLOWER], nginx_login_attempts_per_minute=3)
+    [token] = re.findall(r'^    ([0-9a-f]{32}) "";$', logins, re.MULTILINE)
+    assert f"flower_login={token}; Path=/flower/; Secure; HttpOnly" in logins
+    assert "zone=shop_flower:1m rate=3r/m;" in logins
+    assert token not in written(nginx_protected_locations=[FLOWER])
+    assert "limit_req_zone" not in written("logins.conf.j2")
+
+
+@pytest.mark.parametrize(("debian", "listening", "directives"), [("12", True, 0), ("13", False, 1)])
+def test_http2_is_switched_on_as_the_release_wants_it(debian: str, listening: bool, directives: int) -> None:
+    """A parameter of listen before nginx 1.25, a directive since."""
+    text = written(debian=debian)
+    tls = re.findall(r"listen .* ssl.*;", text)
+    assert len(tls) == 4
+    assert all(("http2" in line) is listening for line in tls)
+    assert text.count("http2 on;") == directives
+
+
+def test_ports_are_the_given_ones() -> None:
+    """And the redirect names the port that visitors use."""
+    text = written(nginx_http_port=8080, nginx_https_port=8443, nginx_public_https_port=443, nginx_ipv6=False)
+    listening = {line.split()[1].rstrip(";") for line in re.findall(r"listen .*;", text)}
+    assert listening == {"8080", "8443"}
+    assert "return 308 https://$host$request_uri;" in text
+    assert "return 308 https://$host:9443$request_uri;" in written(nginx_public_https_port=9443)
+
+
+def test_a_load_balancer_is_believed_only_when_it_is_trusted() -> None:
+    """Otherwise any visitor could claim an address."""
+    assert "real_ip" not in written()
+    text = written(nginx_trusted_proxies=["10.0.0.0/8", "192.0.2.7"])
+    assert re.findall(r"set_real_ip_from (.*);", text) == ["10.0.0.0/8", "192.0.2.7"]
+    assert "real_ip_header X-Forwarded-For;" in text
+
+
+def test_private_locations_answer_the_given_addresses() -> None:
+    """The path itself and all below it; everybody else is refused."""
+    text = written(nginx_private_locations=["/metrics", "/health/"], nginx_private_addresses=["10.1.2.3"])
+    for opening in ("= /metrics", "^~ /metrics/", "= /health", "^~ /health/"):
+        rules = [line.strip() for line in block(text, f"location {opening}").splitlines()]
+        assert rules[:2] == ["allow 10.1.2.3;", "deny all;"]
+
+
+def test_only_a_given_certificate_brings_hsts() -> None:
+    """And only for as long as it is wanted."""
+    given = {"nginx_certificate": "-----BEGIN X-----", "nginx_certificate_key": "-----BEGIN X-----"}
+    assert "Strict-Transport-Security" not in written()
+    assert '"max-age=300"' in written(**given, nginx_hsts_seconds=300)
+    assert "Strict-Transport-Security" not in written(**given, nginx_hsts_seconds=0)
+
+
+def test_another_certificate_is_another_file() -> None:
+    """So that the one in use stays until nginx has accepted the new one; other names need another self-signed one."""
+    given = [
+        {},
+        {"nginx_server_names": ["new.test"]},
+        {"nginx_certificate": "-----BEGIN A", "nginx_certificate_key": "-----BEGIN K"},
+        {"nginx_certificate": "-----BEGIN B", "nginx_certificate_key": "-----BEGIN K"},
+    ]
+    files = [re.findall(r"ssl_certificate(?:_key)? (.*);", written(**one)) for one in given]
+    assert all(certificate == key for certificate, key in files)
+    assert len({certificate for certificate, _ in files}) == len(given)
+
+
+def test_settings_of_the_operator_win() -> None:
+    """Once each, for nginx refuses a directive that stands there twice."""
+    text = written(nginx_settings={"keepalive_timeout": "5s", "gzip_comp_level": 6})
+    assert re.findall(r"^    keepalive_timeout (.*);", text, re.MULTILINE) == ["5s"]
+    assert "    gzip_comp_level 6;" in text
+
+
+def test_the_rules_know_every_directive_that_the_template_writes() -> None:
+    """A setting that would stand there twice is refused before anything is changed."""
+    overridable = set(re.findall(r"^  (\w+):", (ROOT / "roles/nginx/vars/main.yml").read_text(), re.MULTILINE))
+    plain = {**EVERYTHING, "nginx_settings": {}}
+    here = set(re.findall(r"^ {4}([a-z]\w*) ", written(**plain).partition("http {")[2], re.MULTILINE))
+    there = set(re.findall(r"^([a-z]\w*) ", written("logins.conf.j2", **plain), re.MULTILINE))
+    assert (here | there) - overridable - {"limit_req_zone"} == set(OWN_DIRECTIVES)

@@ -1,0 +1,201 @@
+"""Process definitions as systemd units."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible_collections.stockpot.stack.plugins.plugin_utils import units
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.process_manager import problems
+
+ROLE = Path(__file__).resolve().parent.parent / "roles/process_manager"
+
+
+def definition(**keys: Any) -> dict[str, Any]:
+    return {"name": "a", "phase": "workers", "command": ["/bin/true"], "user": "shop", "directory": "/srv", **keys}
+
+
+def services(*definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    return units.process_services(definitions, "shop", str(ROLE))
+
+
+def lines(**keys: Any) -> list[str]:
+    """The service unit's."""
+    return services(definition(**keys))[-1]["files"][0]["content"].splitlines()
+
+
+def socket_lines(**keys: Any) -> list[str]:
+    return services(definition(**keys))[0]["files"][0]["content"].splitlines()
+
+
+def section(text: list[str], name: str) -> list[str]:
+    begun = text.index(f"[{name}]") + 1
+    ended = next((n for n, line in enumerate(text) if n > begun and line.startswith("[")), len(text))
+    return [line for line in text[begun:ended] if line]
+
+
+def test_a_unit_says_whose_it_is_and_who_wrote_it() -> None:
+    for text in (lines(), socket_lines(socket="/run/x")):
+        assert text[0] == "# Managed by Ansible, role process_manager. Changes here are overwritten."
+        assert "X-Application=shop" in section(text, "Unit")
+
+
+def test_a_unit_has_one_line_for_each_setting_and_no_gaps() -> None:
+    text = lines(environment={"B": "1", "A": "2"}, socket="/run/x", memory_max="1G", quit_signal="SIGQUIT")
+    assert [line for line in text if line and not line.startswith(("#", "[")) and "=" not in line] == []
+    assert ("", "") not in itertools.pairwise(text)
+    assert [line for line in section(text, "Service") if line.startswith("Environment=")] == [
+        "Environment=A=2",
+        "Environment=B=1",
+    ]
+
+
+def test_a_misspelt_key_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="memory_maximum"):
+        services(definition(memory_maximum="1G"))
+
+
+@pytest.mark.parametrize(
+    "text", ["a b", 'say "hi"', "back\\slash", "it's", "100%", "$HOME", "semi;colon", "", "tab\there", "%h"]
+)
+def test_every_argument_reaches_the_program_as_it_stands(text: str) -> None:
+    """Undoes systemd's own rules: quotes, backslashes, then %% and $$."""
+    (line,) = [line for line in lines(command=["/bin/echo", text]) if line.startswith("ExecStart=")]
+    word = line.removeprefix("ExecStart=/bin/echo ")
+    inner = word[1:-1] if word.startswith('"') else word
+    for escaped, plain in (("\\t", "\t"), ('\\"', '"'), ("\\\\", "\\"), ("%%", "%"), ("$$", "$")):
+        inner = inner.replace(escaped, plain)
+    assert inner == text
+    assert word.startswith('"') or not any(c in text for c in " \t'\"\\;#")
+
+
+def test_a_variable_is_one_quoted_word_and_its_dollar_stays() -> None:
+    assert 'Environment="GREETING=hello $you 5%%"' in lines(environment={"GREETING": "hello $you 5%"})
+
+
+def test_the_description_is_one_line_in_which_nothing_expands() -> None:
+    assert 'Description=100%% "of" $HOME' in lines(description='100%  "of"\n$HOME')
+    assert "Description=shop a" in lines()
+
+
+def test_without_a_quit_signal_systemd_itself_stops_the_process() -> None:
+    given = services(definition(stop_signal="SIGINT", stop_timeout=77))[0]
+    text = given["files"][0]["content"].splitlines()
+    assert {"KillMode=mixed", "KillSignal=SIGINT", "TimeoutStopSec=77"} <= set(text)
+    assert not [line for line in text if line.startswith("ExecStop")]
+    assert given["stop_seconds"] == 77
+    assert len(given["files"]) == 1
+
+
+def test_a_quit_signal_comes_with_the_program_that_sends_it_and_systemd_waits_longer_than_that() -> None:
+    given = services(definition(stop_timeout=1560, quit_signal="SIGQUIT"))[0]
+    unit, program = given["files"]
+    assert {
+        "ExecStop=-/usr/local/lib/stockpot/stop-process TERM 1560 QUIT 30",
+        "KillSignal=SIGKILL",
+        "TimeoutStopSec=1600",
+    } <= set(unit["content"].splitlines())
+    assert (program["path"], program["mode"], program["loaded_by"]) == (units.STOP_PROGRAM, "0755", "nothing")
+    assert program["content"] == (ROLE / "files/stop-process").read_text()
+    assert given["stop_seconds"] == 1590
+
+
+def test_environment_files_are_named_and_looked_at() -> None:
+    given = services(definition(environment_files=["/etc/a"]))[0]
+    assert "EnvironmentFile=/etc/a" in given["files"][0]["content"].splitlines()
+    assert {"path": "/etc/a"} in given["files"]
+
+
+def test_a_socket_is_a_service_of_its_own_before_its_process_and_open_to_one_group() -> None:
+    web = definition(name="web", phase="web", socket="/run/shop/web.sock", socket_group="www-data")
+    socket, service = services(web)
+    assert [(given["name"], given["phase"]) for given in (socket, service)] == [
+        ("shop-web.socket", "web"),
+        ("shop-web.service", "web"),
+    ]
+    assert {"ListenStream=/run/shop/web.sock", "SocketMode=0660", "SocketGroup=www-data", "SocketUser=shop"} <= set(
+        section(socket["files"][0]["content"].splitlines(), "Socket")
+    )
+    assert "Requires=shop-web.socket" in section(service["files"][0]["content"].splitlines(), "Unit")
+
+
+def test_a_socket_at_an_address_may_come_up_before_the_address() -> None:
+    text = socket_lines(socket="10.0.0.5:8000")
+    assert "FreeBind=true" in text
+    assert not [line for line in text if line.startswith("SocketMode")]
+
+
+def test_a_process_without_network_gets_none() -> None:
+    assert {"PrivateNetwork=true", "RestrictAddressFamilies=AF_UNIX"} <= set(lines(network=False))
+
+
+def test_settings_stand_last_in_their_section_one_line_for_each_value() -> None:
+    settings = {
+        "Unit": {"Documentation": "man:a"},
+        "Service": {"Nice": 5, "ProtectHome": False, "DeviceAllow": ["/dev/fuse", "/dev/kvm r"]},
+        "Install": {"Also": "b.service"},
+        "Socket": {"Backlog": 9},
+    }
+    text = lines(settings=settings, socket="/run/x")
+    assert section(text, "Unit")[-1] == "Documentation=man:a"
+    assert section(text, "Service")[-4:] == [
+        "Nice=5",
+        "ProtectHome=false",
+        "DeviceAllow=/dev/fuse",
+        "DeviceAllow=/dev/kvm r",
+    ]
+    assert section(text, "Install")[-1] == "Also=b.service"
+    assert section(socket_lines(settings=settings, socket="/run/x"), "Socket")[-1] == "Backlog=9"
+
+
+def given(*definitions: dict[str, Any], application: str = "shop") -> dict[str, Any]:
+    return {"process_manager_application": application, "process_manager_definitions": list(definitions)}
+
+
+def test_the_scenarios_definitions_are_right() -> None:
+    play = yaml.safe_load((ROLE.parents[1] / "molecule/process_manager/processes.yml").read_text())[0]
+    python = play["vars"]["python"]
+    assert problems(given(*({**known, "command": python} for known in play["vars"]["definitions"]))) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"command": ["python"]}, "absolute path"),
+        ({"command": []}, "absolute path"),
+        ({"name": "a b"}, "unit's name"),
+        ({"environment": {"A-B": "1"}}, "environment variable"),
+        ({"socket": "web.sock"}, "neither"),
+        ({"socket": "/run/shop/web.sock", "runtime_directory": "shop"}, "removed with every stop"),
+        ({"user": "shop\nExecStart=/bin/sh"}, "without spaces"),
+        ({"memory_max": "512 M"}, "memory_max"),
+        ({"directory": "srv"}, "absolute path"),
+        ({"environment_files": ["/etc/%i"]}, "absolute path"),
+        ({"writable_paths": ["uploads"]}, "not absolute"),
+        ({"stop_timeout": 0}, "at least a second"),
+        ({"settings": {"Timer": {"OnCalendar": "daily"}}}, "no section 'Timer'"),
+        ({"settings": {"Socket": {"Backlog": 9}}}, "no socket"),
+        ({"settings": {"Service": "Nice=5"}}, "names with values"),
+        ({"settings": {"Service": {"Nice=5": 1}}}, "no name of a setting"),
+        ({"settings": {"Service": {"Nice": {"a": 1}}}}, "one line"),
+        ({"settings": {"Service": {"Nice": "5\n[Unit]"}}}, "one line"),
+    ],
+)
+def test_a_definition_that_cannot_work_is_named(keys: dict[str, Any], said: str) -> None:
+    (sentence,) = problems(given(definition(**keys)))
+    assert sentence.startswith(f"process_manager_definitions: {definition(**keys)['name']}: ")
+    assert said in sentence
+
+
+def test_two_definitions_of_one_name_are_refused() -> None:
+    (sentence,) = problems(given(definition(), definition()))
+    assert "two definitions" in sentence
+
+
+def test_the_applications_name_has_to_begin_units() -> None:
+    (sentence,) = problems(given(application="The Shop"))
+    assert sentence.startswith("process_manager_application")
