@@ -8,7 +8,8 @@ from celery.signals import setup_logging
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("config")
-app.config_from_object("django.conf:settings", namespace="CELERY")
+# Not all of Django's settings, as is usual: workers tell theirs to whoever asks, and Flower shows them.
+app.config_from_object("config.settings:CELERY")
 app.autodiscover_tasks()
 
 

@@ -2,6 +2,7 @@
 
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import django_stubs_ext
 
@@ -136,78 +137,78 @@ DOWNSTREAM_TIMEOUT = (
 PAYMENT_TIME_LIMIT = ceil(6 * DOWNSTREAM_TIMEOUT)
 
 # --- Celery ---------------------------------------------------------------------------------------------------------
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL")
-CELERY_RESULT_BACKEND = env.str("CELERY_RESULT_BACKEND", CELERY_BROKER_URL)
-CELERY_KEY_PREFIX = env.str("CELERY_KEY_PREFIX", "celery:")
-
-CELERY_ACCEPT_CONTENT = ["json"]
-CELERY_TASK_SERIALIZER = "json"
-CELERY_RESULT_SERIALIZER = "json"
-CELERY_TIMEZONE = "UTC"
-CELERY_ENABLE_UTC = True
-
-CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", 1800)
-CELERY_TASK_SOFT_TIME_LIMIT = env.int("CELERY_TASK_SOFT_TIME_LIMIT", 1500)
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_TASK_ACKS_LATE = True
-# A task whose process was killed is tried again as often as its max_retries say, and then fails for all to see; if the
-# broker does not take the next attempt, the message goes back.
-CELERY_TASK_RETRY_ON_WORKER_LOST = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_TASK_ALWAYS_EAGER = env.bool("CELERY_TASK_ALWAYS_EAGER", False)  # for tests only
-
-CELERY_BROKER_POOL_LIMIT = 10
-CELERY_BROKER_CONNECTION_TIMEOUT = 10
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# visibility_timeout must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
-# No retry_on_timeout: a worker whose subscription breaks would wait in redis-py for ever, active but deaf.
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    **REDIS_SOCKET,
-    "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", 43200),
-    "global_keyprefix": CELERY_KEY_PREFIX,
-}
-CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
-
-CELERY_RESULT_EXPIRES = 86400
-CELERY_RESULT_EXTENDED = True
-CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {
-    "global_keyprefix": CELERY_KEY_PREFIX,
-    "retry_policy": {"timeout": 5.0, "max_retries": 10},
-}
-CELERY_REDIS_SOCKET_TIMEOUT = 5.0
-CELERY_REDIS_SOCKET_CONNECT_TIMEOUT = 5.0
-CELERY_REDIS_SOCKET_KEEPALIVE = True
-CELERY_REDIS_BACKEND_HEALTH_CHECK_INTERVAL = 30
-
-CELERY_WORKER_SEND_TASK_EVENTS = True
-CELERY_TASK_SEND_SENT_EVENT = True
-CELERY_TASK_TRACK_STARTED = True
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-
-CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {
-    # What repairs must not wait behind what it repairs.
-    "core.tasks.resend_stuck_work": {"queue": "sweep"},
-    "core.tasks.record_lost_run": {"queue": "sweep"},
-    "payments.*": {"queue": "critical"},
-    "accounts.*": {"queue": "notifications"},
-    "analytics.*": {"queue": "low-priority"},
-    "media.*": {"queue": "images"},
-    "newsletters.*": {"queue": "emails"},
-}
+KEY_PREFIX = env.str("CELERY_KEY_PREFIX", "celery:")
 QUEUES = ["critical", "default", "notifications", "low-priority", "images", "emails", "sweep"]
-
-# --- How long work may stand still ----------------------------------------------------------------------------------
 RETRY_BACKOFF_BASE = env.int("RETRY_BACKOFF_BASE_MS", 2000) / 1000  # seconds before the first retry; doubles
 RETRY_BACKOFF_MAX = env.int("RETRY_BACKOFF_MAX", 600)  # seconds
-# Seconds before a task whose process was killed runs again; where a row is claimed, the claim has lapsed by then.
-CELERY_TASK_ANNOTATIONS = {
-    "*": {"default_retry_delay": RETRY_BACKOFF_BASE * 10},
-    "payments.tasks.process_payment": {"default_retry_delay": PAYMENT_TIME_LIMIT + 2},
-    "accounts.tasks.send_welcome_email": {"default_retry_delay": MAIL_CLAIM + 2},
-    "newsletters.tasks.send_chunk": {"default_retry_delay": MAIL_CLAIM + 2},
+CELERY: dict[str, Any] = {
+    "broker_url": env.str("CELERY_BROKER_URL"),
+    "result_backend": env.str("CELERY_RESULT_BACKEND", env.str("CELERY_BROKER_URL")),
+    # Messages and results
+    "accept_content": ["json"],
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "timezone": "UTC",
+    "enable_utc": True,
+    "result_expires": 86400,
+    "result_extended": True,
+    "task_track_started": True,
+    "worker_send_task_events": True,
+    "task_send_sent_event": True,
+    "task_always_eager": env.bool("CELERY_TASK_ALWAYS_EAGER", False),  # for tests only
+    # Limits, and what happens to a task whose process is lost
+    "task_time_limit": env.int("CELERY_TASK_TIME_LIMIT", 1800),
+    "task_soft_time_limit": env.int("CELERY_TASK_SOFT_TIME_LIMIT", 1500),
+    "worker_prefetch_multiplier": 1,
+    "task_acks_late": True,
+    # A task whose process was killed is tried again as often as its max_retries say, and then fails for all to see; if the
+    # broker does not take the next attempt, the message goes back.
+    "task_retry_on_worker_lost": True,
+    "task_reject_on_worker_lost": True,
+    # Seconds before a task whose process was killed runs again; where a row is claimed, the claim has lapsed by then.
+    "task_annotations": {
+        "*": {"default_retry_delay": RETRY_BACKOFF_BASE * 10},
+        "payments.tasks.process_payment": {"default_retry_delay": PAYMENT_TIME_LIMIT + 2},
+        "accounts.tasks.send_welcome_email": {"default_retry_delay": MAIL_CLAIM + 2},
+        "newsletters.tasks.send_chunk": {"default_retry_delay": MAIL_CLAIM + 2},
+    },
+    # Connections
+    "broker_pool_limit": 10,
+    "broker_connection_timeout": 10,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    # visibility_timeout must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
+    # No retry_on_timeout: a worker whose subscription breaks would wait in redis-py for ever, active but deaf.
+    "broker_transport_options": {
+        **REDIS_SOCKET,
+        "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", 43200),
+        "global_keyprefix": KEY_PREFIX,
+    },
+    "task_publish_retry_policy": {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
+    "result_backend_transport_options": {
+        "global_keyprefix": KEY_PREFIX,
+        "retry_policy": {"timeout": 5.0, "max_retries": 10},
+    },
+    "redis_socket_timeout": 5.0,
+    "redis_socket_connect_timeout": 5.0,
+    "redis_socket_keepalive": True,
+    "redis_backend_health_check_interval": 30,
+    # Which queue a task goes to
+    "task_default_queue": "default",
+    "task_routes": {
+        # What repairs must not wait behind what it repairs.
+        "core.tasks.resend_stuck_work": {"queue": "sweep"},
+        "core.tasks.record_lost_run": {"queue": "sweep"},
+        "payments.*": {"queue": "critical"},
+        "accounts.*": {"queue": "notifications"},
+        "analytics.*": {"queue": "low-priority"},
+        "media.*": {"queue": "images"},
+        "newsletters.*": {"queue": "emails"},
+    },
+    "beat_scheduler": "django_celery_beat.schedulers:DatabaseScheduler",
 }
+
+# --- How long work may stand still ----------------------------------------------------------------------------------
 WORK_DEADLINE = env.int("WORK_DEADLINE", 900)  # seconds a row may not move before the sweep sends its task again
 # Seconds between the steps of a report, to spare the database.
 REPORT_STEP_PAUSE = env.int("REPORT_STEP_PAUSE_MS", 50) / 1000

@@ -45,7 +45,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
-        self.broker = redis.Redis.from_url(configured.CELERY_BROKER_URL)
+        self.broker = redis.Redis.from_url(configured.CELERY["broker_url"])
 
     def start(self) -> None:
         if self.process and self.process.poll() is None:

@@ -1,6 +1,8 @@
 """What the app leaves in Redis: only under its prefixes, and never a secret."""
 
+import os
 import uuid
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -49,12 +51,23 @@ def test_no_secret_travels_in_a_message(site: Client, worker: Worker, product: o
 
 
 @pytest.mark.results
+@pytest.mark.parametrize("question", ["conf", "report", "stats"])
+def test_what_a_worker_tells_about_itself_holds_no_secret(worker: Worker, question: str) -> None:
+    """Flower shows it to whoever may look."""
+    answer = repr(getattr(current_app.control.inspect(timeout=5, limit=1), question)())
+    assert "test@" in answer
+    secrets = [settings.SECRET_KEY, settings.DATABASES["default"]["PASSWORD"]]
+    secrets += [urlsplit(address).password for address in (settings.CELERY["broker_url"], os.environ["CACHE_URL"])]
+    assert [secret for secret in secrets if not secret or secret in answer] == []
+
+
+@pytest.mark.results
 def test_every_key_is_under_the_prefix_its_user_may_write(order: Order, worker: Worker, site: Client) -> None:
     assert process_payment.delay(order.pk).get(timeout=15) == Order.State.PAID
     site.get("/readyz")
     prefixes = {}
     for number in range(3):
-        address = settings.CELERY_BROKER_URL.removesuffix("/1")
+        address = settings.CELERY["broker_url"].removesuffix("/1")
         keys = redis.Redis.from_url(f"{address}/{number}").scan_iter("*")
         prefixes[number] = {key.split(b":")[0] for key in keys}
     assert prefixes[0] == {b"cache"}

@@ -131,7 +131,7 @@ def test_each_task_goes_to_its_queue() -> None:
 
 
 def test_every_route_leads_to_a_known_queue() -> None:
-    routed = {route["queue"] for route in settings.CELERY_TASK_ROUTES.values()}
+    routed = {route["queue"] for route in settings.CELERY["task_routes"].values()}
     assert routed | {"default"} == set(settings.QUEUES)
 
 
