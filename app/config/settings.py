@@ -125,6 +125,8 @@ STORAGES = {
 
 # --- Mail and the services the tasks talk to ------------------------------------------------------------------------
 vars().update(env.email("EMAIL_URL", "console:"))
+# What falls back to something that suits a developer alone; `check --deploy` refuses a production without.
+ADDRESSES_NOT_GIVEN = [name for name in ("EMAIL_URL", "PAYMENT_GATEWAY_URL") if not env.str(name, "")]
 MAIL_CLAIM = 60  # seconds a row is a worker's while it talks to the mail server, which has 10 for each answer
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Stockpot <stockpot@localhost>")
 PAYMENT_GATEWAY_URL = env.str("PAYMENT_GATEWAY_URL", "http://127.0.0.1:8900").rstrip("/")

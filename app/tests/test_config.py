@@ -87,6 +87,18 @@ def test_the_deployment_checks_have_no_complaint() -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("name", ["EMAIL_URL", "PAYMENT_GATEWAY_URL"])
+def test_a_deployment_without_an_address_for_mails_or_payments_is_refused(name: str) -> None:
+    result = manage("check", "--deploy", **{name: ""})
+    assert result.returncode != 0
+    assert f"{name} is not set" in result.stderr
+    assert manage("check", **{name: ""}).returncode == 0
+
+
+def test_mails_may_be_printed_by_who_says_so() -> None:
+    assert manage("check", "--deploy", EMAIL_URL="console:").returncode == 0
+
+
 def test_static_files_are_collected_with_hashes_and_without_a_database(tmp_path: object) -> None:
     program = (
         "import django; from django.conf import settings; django.setup(); "
