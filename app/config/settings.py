@@ -96,7 +96,7 @@ UPLOAD_MAX_PIXELS = 40_000_000
 # --- Data -----------------------------------------------------------------------------------------------------------
 DATABASES = {
     "default": database(
-        "DATABASE_URL", pool_size=env.int("DATABASE_POOL_SIZE", 8) if env.bool("DATABASE_POOL", True) else 0
+        "DATABASE_URL", pool_size=env.int("DATABASE_POOL_SIZE", 8) if env.bool("DATABASE_POOL", False) else 0
     )
 }
 REDIS_SOCKET = {"socket_timeout": 5, "socket_connect_timeout": 5, "socket_keepalive": True, "health_check_interval": 30}

@@ -62,6 +62,19 @@ def test_a_password_with_special_characters_survives_its_url(monkeypatch: pytest
     assert found["OPTIONS"]["pool"]["max_size"] == 4
 
 
+@pytest.mark.parametrize(
+    ("program", "pools"),
+    [("from config.celery import app; app.conf.broker_url", False), ("import config.wsgi", True)],
+    ids=["worker", "web"],
+)
+def test_web_processes_alone_keep_database_connections(program: str, pools: bool) -> None:
+    """Celery closes them around each task."""
+    tell = "from django.conf import settings; print('pool' in settings.DATABASES['default']['OPTIONS'])"
+    variables = {name: value for name, value in os.environ.items() if name != "DATABASE_POOL"}
+    result = subprocess.run([sys.executable, "-c", f"{program}; {tell}"], env=variables, capture_output=True, text=True)
+    assert result.stdout.strip() == str(pools), result.stderr
+
+
 def test_a_database_address_may_ask_for_tls_and_other_options(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     address = os.environ["DATABASE_URL"]
     monkeypatch.setenv("SOME_URL", f"{address}?sslmode=verify-full&sslrootcert=/etc/ca.pem&connect_timeout=2")
