@@ -14,10 +14,11 @@ app.autodiscover_tasks()
 
 
 @setup_logging.connect
-def use_django_logging(**kwargs: object) -> None:
-    """One log format for web and workers; without this Celery replaces the root logger's handlers."""
+def use_django_logging(loglevel: int, **kwargs: object) -> None:
+    """One log format for web and workers, and the level that the command line asks for; without this Celery replaces the
+    root logger's handlers."""
     from logging.config import dictConfig
 
     from django.conf import settings
 
-    dictConfig(settings.LOGGING)
+    dictConfig({**settings.LOGGING, "root": {**settings.LOGGING["root"], "level": loglevel}})

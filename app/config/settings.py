@@ -216,10 +216,10 @@ WORK_DEADLINE = env.int("WORK_DEADLINE", 900)  # seconds a row may not move befo
 REPORT_STEP_PAUSE = env.int("REPORT_STEP_PAUSE_MS", 50) / 1000
 
 # --- Logging --------------------------------------------------------------------------------------------------------
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
+    "formatters": {"line": {"()": "core.logs.TaskFormatter", "format": "%(levelname)s %(name)s %(task)s%(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
     "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},

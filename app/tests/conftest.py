@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,6 +17,7 @@ import redis
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from celery import current_app
+from celery.utils.nodenames import host_format
 from core import broker
 from django.conf import settings as configured
 from django.contrib.auth.models import User
@@ -41,30 +42,28 @@ def wait_until(function: Callable[[], Value], timeout: float = 15) -> Value:
 
 
 class Worker:
-    """A `celery worker` process for every queue, on the test database."""
+    """A `celery worker` process on the test database, for every queue unless some are named."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "test", *, queues: list[str] | None = None, loglevel: str = "ERROR") -> None:
+        self.name, self.queues, self.loglevel = name, queues or configured.QUEUES, loglevel
         self.process: subprocess.Popen[bytes] | None = None
         self.broker = redis.Redis.from_url(configured.CELERY["broker_url"])
 
-    def start(self) -> None:
+    def start(self, log: IO[bytes] | None = None) -> None:
+        """Starts it unless it runs, and waits until it answers. log: a file for what it writes."""
         if self.process and self.process.poll() is None:
             return
         # What a killed worker held would come back after the visibility timeout, twelve hours from now.
         self.broker.delete("celery:unacked", "celery:unacked_index")
         address = urlsplit(os.environ["DATABASE_URL"])
         database = address._replace(path="/" + connection.settings_dict["NAME"]).geturl()
-        command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--concurrency=4", "--loglevel=ERROR"]
-        command += [
-            "--queues",
-            ",".join(configured.QUEUES),
-            "--hostname=test@%h",
-            "--without-mingle",
-            "--without-gossip",
-        ]
-        environment = os.environ | {"DATABASE_URL": database, "DATABASE_POOL": "1"}
-        self.process = subprocess.Popen(command, env=environment, start_new_session=True)
-        wait_until(lambda: current_app.control.ping(timeout=0.2, limit=1), timeout=30)
+        command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--without-mingle", "--without-gossip"]
+        command += ["--concurrency=4", f"--queues={','.join(self.queues)}"]
+        command += [f"--hostname={self.name}@%h", f"--loglevel={self.loglevel}"]
+        environment = os.environ | {"DATABASE_URL": database}
+        self.process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=log)
+        here = [host_format(f"{self.name}@%h")]
+        wait_until(lambda: current_app.control.ping(destination=here, timeout=0.2, limit=1), timeout=30)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Signals the worker and its children alike."""
