@@ -7,6 +7,7 @@ from django.core.files.storage import FileSystemStorage
 from django.db import models
 from django.urls import reverse
 
+FORMATS = ("JPEG", "PNG", "WEBP")  # the only ones that are ever decoded, whatever else Pillow knows
 SIZES = {"small": 160, "medium": 480, "large": 960}  # longest edge in pixels
 
 

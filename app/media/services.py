@@ -12,7 +12,7 @@ from django.db import transaction
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from media.models import SIZES, Document, Image, Thumbnail
+from media.models import FORMATS, SIZES, Document, Image, Thumbnail
 
 
 class Unusable(Exception):
@@ -33,7 +33,7 @@ def make_thumbnail(*, image_id: int, size: str) -> None:
     image = Image.objects.get(pk=image_id)
     if image.is_over or image.thumbnails.filter(size=size).exists():
         return
-    with image.file.open() as original, Pillow.open(original) as picture:
+    with image.file.open() as original, Pillow.open(original, formats=FORMATS) as picture:
         # Turned upright, and without the camera's notes about the place.
         upright = ImageOps.exif_transpose(picture).convert("RGB")
         upright.thumbnail((SIZES[size], SIZES[size]))

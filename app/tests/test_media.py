@@ -18,6 +18,7 @@ from gateway.server import Server
 from media import services
 from media.models import SIZES, Document, Image
 from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
 from pytest_django import Settings
 
 from tests.conftest import Worker, misbehave, wait_until
@@ -99,6 +100,21 @@ def test_a_bad_upload_is_explained(user_site: Client, content: bytes, status: in
     assert response.status_code == status
     assert complaint in response.content.decode()
     assert not Image.objects.exists()
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "EPS", "TIFF", "JPEG2000"])
+def test_pictures_of_other_formats_are_refused_and_never_decoded(user_site: Client, user: User, kind: str) -> None:
+    assert "valid image" in upload(user_site, picture(20, 20, kind)).content.decode()
+    assert not Image.objects.exists()
+    image = Image.objects.create(owner=user, title="pot", file=ContentFile(picture(20, 20, kind), name="pot.jpg"))
+    with pytest.raises(UnidentifiedImageError):
+        services.make_thumbnail(image_id=image.pk, size="small")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_the_formats_that_the_form_names_are_taken(user_site: Client, kind: str) -> None:
+    assert upload(user_site, picture(20, 20, kind)).status_code == 302
+    assert Image.objects.count() == 1
 
 
 def test_a_picture_with_too_many_pixels_is_refused(user_site: Client, settings: Settings) -> None:
