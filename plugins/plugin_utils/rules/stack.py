@@ -53,7 +53,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         A sentence for each mistake, beginning with the variable's name or "The group"; empty when nothing is wrong.
     """
     found: list[str] = []
-    for check in (_platform, _groups, _managed, _archive, _secrets, _renamed, _workers, _site):
+    for check in (_platform, _groups, _managed, _archive, _secrets, _renamed, _workers, _uploads, _site):
         try:
             found += check(given)
         except (AnsibleError, LookupError) as error:
@@ -158,6 +158,19 @@ def _workers(given: Mapping[str, Any]) -> list[str]:
             + "): Redis would hand it to a second worker while it runs. Raise it above the longest time_limit."
         )
     return found
+
+
+def _uploads(given: Mapping[str, Any]) -> list[str]:
+    """A web server takes an upload, a worker reads it, the proxy serves it."""
+    folder = given["django_app_media_root"]
+    servers = dict.fromkeys(host for group in ("web", "workers", "proxy") for host in given[f"topology_{group}"])
+    if not folder or len(servers) < 2 or given["media_is_shared"]:
+        return []
+    return [
+        f"django_app_media_root is {folder}, but {', '.join(servers)} are several servers: an upload would be on one of them alone. "
+        "Mount storage there that they share and set media_is_shared: true; or set django_app_media_root to '' if the project takes "
+        "no uploads."
+    ]
 
 
 def _site(given: Mapping[str, Any]) -> list[str]:
