@@ -134,6 +134,17 @@ def test_flower_sees_every_worker(host_name: str, shop: Shop, secrets: dict[str,
     assert wait_until(lambda: workers() >= set(WORKERS))
 
 
+def test_flower_shows_no_secret(shop: Shop, secrets: dict[str, str], wait_until: Wait) -> None:
+    """Nor does a worker tell one to whoever asks for its configuration."""
+    login = ("flower", secrets["vault_flower_password"])
+    workers = wait_until(lambda: shop.get("/flower/api/workers?refresh=1", auth=login).json())
+    pages = [shop.get(f"/flower/worker/{name}", auth=login) for name in workers]
+    assert {page.status_code for page in pages} == {200}
+    for name, value in secrets.items():
+        assert value not in json.dumps(workers), name
+        assert [page.url for page in pages if value in page.text] == [], name
+
+
 @pytest.mark.parametrize("path", ["/flower/metrics", "/flower/healthcheck", "/metrics"])
 def test_metrics_are_closed_to_the_outside(shop: Shop, secrets: dict[str, str], path: str) -> None:
     """They stay for the host itself and for addresses named in nginx_private_addresses."""
