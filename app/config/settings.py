@@ -99,7 +99,8 @@ DATABASES = {
         "DATABASE_URL", pool_size=env.int("DATABASE_POOL_SIZE", 8) if env.bool("DATABASE_POOL", False) else 0
     )
 }
-REDIS_SOCKET = {"socket_timeout": 5, "socket_connect_timeout": 5, "socket_keepalive": True, "health_check_interval": 30}
+# A connection that is not there within a second will not come: whoever waits for a page shall not wait for that.
+REDIS_SOCKET = {"socket_timeout": 5, "socket_connect_timeout": 1, "socket_keepalive": True, "health_check_interval": 30}
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -176,7 +177,7 @@ CELERY: dict[str, Any] = {
     },
     # Connections
     "broker_pool_limit": 10,
-    "broker_connection_timeout": 10,
+    "broker_connection_timeout": 2,  # seconds for all attempts of one call; workers try for ever
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
     # visibility_timeout must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
@@ -186,13 +187,14 @@ CELERY: dict[str, Any] = {
         "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", 43200),
         "global_keyprefix": KEY_PREFIX,
     },
-    "task_publish_retry_policy": {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
+    # Once more, for a connection that was cut; the sweep sends what the broker did not take.
+    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0},
     "result_backend_transport_options": {
         "global_keyprefix": KEY_PREFIX,
         "retry_policy": {"timeout": 5.0, "max_retries": 10},
     },
     "redis_socket_timeout": 5.0,
-    "redis_socket_connect_timeout": 5.0,
+    "redis_socket_connect_timeout": 1.0,
     "redis_socket_keepalive": True,
     "redis_backend_health_check_interval": 30,
     # Which queue a task goes to

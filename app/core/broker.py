@@ -25,5 +25,6 @@ def queue_of(task: str) -> str:
 
 
 def check() -> None:
-    with current_app.connection_for_write() as broker, broker.channel():
-        pass
+    """Raises kombu's OperationalError when the broker does not answer."""
+    with current_app.connection_for_write() as broker:
+        broker.ensure_connection(max_retries=1, interval_start=0)

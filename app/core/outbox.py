@@ -34,8 +34,9 @@ class AlreadySent(Exception):
 
 
 def signature(row: OutboxRow) -> Signature[Any]:
-    """The call of the task that does this row's work."""
-    return current_app.signature(row.task, args=(row.pk,), options=row.message_options, immutable=True)
+    """The call of the task that does this row's work. Its result is the row: nobody waits for another one."""
+    options = row.message_options | {"ignore_result": True}
+    return current_app.signature(row.task, args=(row.pk,), options=options, immutable=True)
 
 
 def send(row: OutboxRow) -> None:

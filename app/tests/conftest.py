@@ -41,6 +41,11 @@ def wait_until(function: Callable[[], Value], timeout: float = 15) -> Value:
     return answer
 
 
+def database_of_tests() -> str:
+    """The address of the database that tests write to."""
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path="/" + connection.settings_dict["NAME"]).geturl()
+
+
 class Worker:
     """A `celery worker` process on the test database, for every queue unless some are named."""
 
@@ -55,12 +60,10 @@ class Worker:
             return
         # What a killed worker held would come back after the visibility timeout, twelve hours from now.
         self.broker.delete("celery:unacked", "celery:unacked_index")
-        address = urlsplit(os.environ["DATABASE_URL"])
-        database = address._replace(path="/" + connection.settings_dict["NAME"]).geturl()
         command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--without-mingle", "--without-gossip"]
         command += ["--concurrency=4", f"--queues={','.join(self.queues)}"]
         command += [f"--hostname={self.name}@%h", f"--loglevel={self.loglevel}"]
-        environment = os.environ | {"DATABASE_URL": database}
+        environment = os.environ | {"DATABASE_URL": database_of_tests()}
         self.process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=log)
         here = [host_format(f"{self.name}@%h")]
         wait_until(lambda: current_app.control.ping(destination=here, timeout=0.2, limit=1), timeout=30)

@@ -1,7 +1,12 @@
 """What the app leaves in Redis: only under its prefixes, and never a secret."""
 
+import contextlib
 import os
+import socket
+import subprocess
+import sys
 import uuid
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,10 +16,11 @@ from core import broker as waiting
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
+from inventory.models import Product
 from payments.models import Order
 from payments.tasks import process_payment
 
-from tests.conftest import Worker, wait_until
+from tests.conftest import Worker, database_of_tests, wait_until
 
 PASSWORD = "cobol-and-soup"
 
@@ -103,6 +109,47 @@ def test_an_idle_worker_whose_connections_are_cut_goes_on_consuming(worker: Work
             worker.broker.client_kill(found[waiting_for])
         result = current_app.send_task("celery.accumulate", args=(number,), kwargs={"index": 0}, queue="default")
         assert result.get(timeout=10) == number
+
+
+@pytest.fixture
+def void() -> Iterator[str]:
+    """An address that neither takes nor refuses connections, as behind a firewall that drops packets."""
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # more than may wait to be accepted
+            client = opened.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+VISIT = """
+import signal, sys, django
+django.setup()
+from django.test import Client
+signal.alarm(10)  # seconds a visitor waits
+site = Client(headers={"x-forwarded-proto": "https"})
+form = dict(pair.split("=") for pair in sys.argv[2:])
+print((site.post(sys.argv[1], form) if form else site.get(sys.argv[1])).status_code)
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_site_goes_on_while_redis_swallows_every_packet(product: Product, void: str) -> None:
+    """An order is taken while its visitor still waits, and the sweep sends it later."""
+    variables = os.environ | {
+        "DATABASE_URL": database_of_tests(),
+        "CACHE_URL": f"redis://{void}/0",
+        "CELERY_BROKER_URL": f"redis://{void}/1",
+        "CELERY_RESULT_BACKEND": f"redis://{void}/2",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+    form = [f"product={product.pk}", "quantity=1", f"reference={uuid.uuid4()}"]
+    for visit, status in (["/", *form], "302"), (["/readyz"], "503"):
+        program = [sys.executable, "-c", VISIT, *visit]
+        result = subprocess.run(program, env=variables, capture_output=True, text=True)
+        assert result.stdout.strip() == status, result.stderr
+    assert Order.objects.get().state == Order.State.PENDING
 
 
 @pytest.mark.results

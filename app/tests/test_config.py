@@ -175,7 +175,7 @@ CELERY = {
     "task_reject_on_worker_lost": True,
     "task_retry_on_worker_lost": True,
     "broker_pool_limit": 10,
-    "broker_connection_timeout": 10,
+    "broker_connection_timeout": 2,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
     "worker_send_task_events": True,
@@ -191,5 +191,5 @@ def test_celery_is_configured_for_work_that_must_not_be_lost() -> None:
 def test_the_broker_gives_up_on_dead_connections_and_not_on_long_tasks() -> None:
     options = current_app.conf.broker_transport_options
     assert options["visibility_timeout"] == 43200
-    assert (options["socket_timeout"], options["socket_connect_timeout"], options["socket_keepalive"]) == (5, 5, True)
+    assert (options["socket_timeout"], options["socket_connect_timeout"], options["socket_keepalive"]) == (5, 1, True)
     assert options["health_check_interval"] > 0
