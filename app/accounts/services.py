@@ -20,13 +20,11 @@ def register(*, username: str, email: str, password: str) -> User:
 
 
 def send_welcome(*, welcome_id: int) -> str:
-    """Sends the mail unless it was sent; returns the state, "elsewhere", or "gone" (the user was deleted meanwhile).
+    """Sends the mail unless it was sent; returns the state, or "elsewhere".
 
     Raises OSError (smtplib's errors are some) if the mail server cannot be reached or answers "try later".
     """
-    welcome = Welcome.objects.select_related("user").filter(pk=welcome_id).first()
-    if welcome is None:
-        return "gone"
+    welcome = Welcome.objects.select_related("user").get(pk=welcome_id)
     if welcome.is_over:
         return welcome.state
     # Claimed, not locked: a slow mail server must not keep a transaction open.

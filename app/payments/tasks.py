@@ -1,4 +1,5 @@
 from celery import Task, shared_task
+from core.rowtask import RowTask
 from core.services import backoff
 from django.conf import settings
 
@@ -8,6 +9,7 @@ from payments.gateway import OutcomeUnknown
 
 # The soft limit leaves an attempt time to say that it does not know; the claim on the order lapses after the hard one.
 @shared_task(
+    base=RowTask,
     bind=True,
     max_retries=5,
     soft_time_limit=settings.PAYMENT_TIME_LIMIT * 2 // 3,

@@ -73,8 +73,9 @@ def test_the_mail_is_sent_once(welcome: Welcome, mails: Mailbox) -> None:
 
 
 def test_a_user_deleted_meanwhile_is_not_an_error(welcome: Welcome, mails: Mailbox) -> None:
+    key = welcome.pk
     welcome.user.delete()
-    assert services.send_welcome(welcome_id=welcome.pk) == "gone"
+    assert send_welcome_email.apply(args=(key,), throw=True).get() == "gone"
     assert mails.envelopes == []
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from core.outbox import AlreadySent
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
@@ -17,6 +18,7 @@ from django.test import Client
 from gateway.server import Server
 from media import services
 from media.models import SIZES, Document, Image
+from media.tasks import download_document
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 from pytest_django import Settings
@@ -195,6 +197,25 @@ def test_a_document_the_supplier_does_not_have_is_an_error(user: User, gateway: 
     document = Document.objects.create(owner=user, name="missing")
     with pytest.raises(services.Unusable, match="no missing"):
         services.download(document_id=document.pk)
+
+
+def test_documents_that_failed_together_do_not_return_together(
+    user: User, gateway: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = set()
+
+    def retry(*, exc: Exception, countdown: float) -> Exception:
+        pauses.add(countdown)
+        return exc
+
+    monkeypatch.setattr(download_document, "retry", retry)
+    misbehave(gateway, "documents", "fail")
+    document = Document.objects.create(owner=user, name="menu.txt")
+    for _ in range(5):
+        with pytest.raises(requests.RequestException):
+            download_document(document.pk)
+    assert len(pauses) == 5
+    assert min(pauses) > 0
 
 
 def test_the_form_fetches_known_documents_only(user_site: Client) -> None:

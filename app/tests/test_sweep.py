@@ -58,6 +58,11 @@ def test_every_kind_of_work_is_swept() -> None:
 
 
 @pytest.mark.parametrize("model", list(outbox_models()), ids=lambda model: model.__name__)
+def test_the_task_of_a_row_that_was_deleted_has_nothing_to_do(db: None, model: type[OutboxRow]) -> None:
+    assert current_app.tasks[model.task].apply(args=(0,), throw=True).get() == "gone"
+
+
+@pytest.mark.parametrize("model", list(outbox_models()), ids=lambda model: model.__name__)
 def test_every_kind_of_work_names_its_task_and_its_unfinished_states(model: type[OutboxRow]) -> None:
     states = {value for value, _ in model._meta.get_field("state").choices or ()}
     assert set(model.unfinished) < states
