@@ -54,7 +54,10 @@ def run(*, report_id: int) -> str:
 def add_line(*, report: Report) -> bool:
     """Adds the next day's line and moves on by one, unless another worker did so first."""
     day = report.next_day
-    paid = Order.objects.filter(state=Order.State.PAID, created_at__date=day)
+    midnight = datetime.datetime.combine(day, datetime.time(), datetime.UTC)
+    next_midnight = midnight + datetime.timedelta(days=1)
+    # By when they were paid: a day that is over gets no more of them.
+    paid = Order.objects.filter(state=Order.State.PAID, paid_at__gte=midnight, paid_at__lt=next_midnight)
     figures = paid.aggregate(orders=Count("pk"), revenue=Sum("amount", default=0))
     with transaction.atomic():
         moved = Report.objects.filter(pk=report.pk, position=report.position, state__in=Report.unfinished).update(

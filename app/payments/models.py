@@ -43,7 +43,10 @@ class Order(OutboxRow):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        indexes = (sweep_index("order_to_send", "pending", "processing"),)
+        indexes = (
+            sweep_index("order_to_send", "pending", "processing"),
+            models.Index(fields=["paid_at"], condition=models.Q(state="paid"), name="order_paid"),
+        )
         ordering = ("-created_at",)
 
     def __str__(self) -> str:

@@ -35,12 +35,24 @@ def report(user: User) -> Report:
 
 
 def test_a_report_counts_the_paid_orders_of_each_day(report: Report, order: Order) -> None:
-    order.move(state=Order.State.PAID)
+    order.move(state=Order.State.PAID, paid_at=timezone.now())
     Order.objects.create(product=order.product, amount=99)  # pending: not revenue
     assert services.run(report_id=report.pk) == State.DONE
     report.refresh_from_db()
     assert report.position == report.lines.count() == 5
     assert [(line.orders, line.revenue) for line in report.lines.all()] == 4 * [(0, 0)] + [(1, 1300)]
+
+
+def test_an_order_counts_on_the_day_it_is_paid(report: Report, order: Order) -> None:
+    """Not on the day it was placed, whose nightly report may be there already."""
+    before = datetime.timedelta(days=2)
+    order.move(state=Order.State.PAID, paid_at=timezone.now())
+    Order.objects.filter(pk=order.pk).update(created_at=timezone.now() - before)
+    late = Order.objects.create(
+        product=order.product, amount=99, state=Order.State.PAID, paid_at=timezone.now() - before
+    )
+    services.run(report_id=report.pk)
+    assert [line.revenue for line in report.lines.all()] == [0, 0, late.amount, 0, order.amount]
 
 
 def test_a_report_goes_on_where_a_lost_worker_stopped(report: Report) -> None:
