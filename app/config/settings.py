@@ -92,6 +92,7 @@ THROTTLE = env.bool("THROTTLE", True)  # off for load tests, which send all from
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 UPLOAD_MAX_BYTES = 5 * 1024 * 1024
 UPLOAD_MAX_PIXELS = 40_000_000
+DOCUMENT_MAX_BYTES = 1024 * 1024
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 DATABASES = {

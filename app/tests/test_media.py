@@ -1,7 +1,10 @@
 """Pictures by chord and documents by chain, on both result backends."""
 
 import io
+import os
 import stat
+import subprocess
+import sys
 import threading
 import uuid
 from pathlib import Path
@@ -124,6 +127,39 @@ def test_a_picture_with_too_many_pixels_is_refused(user_site: Client, settings: 
     assert upload(user_site, picture(20, 20)).status_code == 413
 
 
+SHRINK = """
+import resource, sys, django
+django.setup()
+from media import services
+from PIL import Image
+Image.init()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with open(sys.argv[1], "rb") as original:
+    services.shrink(original, longest_edge=160)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_large_picture_is_in_memory_once(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    pixels = 6000 * 6600  # just below what may be uploaded
+    Pillow.new("RGB", (6000, 6600), "white").save(path)
+    variables = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings"}
+    program = [sys.executable, "-c", SHRINK, str(path)]
+    result = subprocess.run(program, env=variables, capture_output=True, text=True, check=True)
+    copies = int(result.stdout) * 1024 / (pixels * 3)
+    assert copies < 2
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
+def test_pictures_of_every_colour_mode_are_shrunk(mode: str) -> None:
+    content = io.BytesIO()
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    Pillow.new("RGB", (400, 200), "teal").convert(mode).save(content, kind)
+    small = services.shrink(content, longest_edge=160)
+    assert (small.mode, small.size) == ("RGB", (160, 80))
+
+
 def test_the_places_in_a_photo_are_not_published(image: Image, user: User) -> None:
     content, notes = io.BytesIO(), Pillow.Exif()
     notes[0x010E] = "at home"
@@ -196,6 +232,13 @@ def test_an_error_in_the_middle_of_the_chain_is_shown(user_site: Client, worker:
 def test_a_document_the_supplier_does_not_have_is_an_error(user: User, gateway: Server) -> None:
     document = Document.objects.create(owner=user, name="missing")
     with pytest.raises(services.Unusable, match="no missing"):
+        services.download(document_id=document.pk)
+
+
+def test_a_document_without_end_is_not_read_to_its_end(user: User, gateway: Server, settings: Settings) -> None:
+    settings.DOCUMENT_MAX_BYTES = 100
+    document = Document.objects.create(owner=user, name="menu.txt")
+    with pytest.raises(services.Unusable, match="larger than 100 bytes"):
         services.download(document_id=document.pk)
 
 
