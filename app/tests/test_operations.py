@@ -9,7 +9,7 @@ from django.contrib.admin import site as registry
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.test import Client
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler
 from newsletters.models import Newsletter, Subscriber
 from payments.models import Order, Receipt
@@ -43,6 +43,17 @@ def test_a_schedule_the_admin_changed_stays(db: None) -> None:
     PeriodicTask.objects.filter(name="Daily report").update(enabled=False)
     call_command("ensure_schedules", stdout=io.StringIO())
     assert not PeriodicTask.objects.get(name="Daily report").enabled
+
+
+def test_a_schedule_whose_task_was_renamed_is_mended_and_keeps_its_times(db: None) -> None:
+    call_command("ensure_schedules", stdout=io.StringIO())
+    every = IntervalSchedule.objects.create(every=5, period=IntervalSchedule.MINUTES)
+    PeriodicTask.objects.filter(name="Send stuck work again").update(task="core.tasks.old_name", interval=every)
+    output = io.StringIO()
+    call_command("ensure_schedules", stdout=output)
+    assert output.getvalue() == "mended: Send stuck work again\n"
+    mended = PeriodicTask.objects.get(name="Send stuck work again")
+    assert (mended.task, mended.interval) == ("core.tasks.resend_stuck_work", every)
 
 
 @pytest.mark.django_db(transaction=True)  # the scheduler opens a connection of its own
