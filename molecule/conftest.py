@@ -20,7 +20,7 @@ LAB_FOLDER = PROJECT / ".lab" / LAB
 
 
 def lab_ports() -> dict[str, dict[str, int]]:
-    """The ports on 127.0.0.1 by host and by port inside, as lab/container published them."""
+    """The ports on 127.0.0.1 by host and by port inside, as the lab published them."""
     return json.loads((LAB_FOLDER / "ports.json").read_text())
 
 

@@ -23,7 +23,7 @@ def render(role: str, template: str, **given: Any) -> str:
         AnsibleError: something in it is undefined, or is no template.
     """
     loader = DataLoader()
-    variables: dict[str, Any] = {}
+    variables: dict[str, Any] = {"ansible_search_path": [str(ROOT / "roles" / role)]}
     for folder in ("defaults", "vars"):
         path = ROOT / "roles" / role / folder / "main.yml"
         if path.exists():

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from ansible_collections.stockpot.stack.plugins.plugin_utils import preflight
@@ -60,6 +61,23 @@ def write_inventory(folder: Path, variables: dict[str, Any], groups: dict[str, l
     return path
 
 
+def variables_of(folder: Path, loader: DataLoader, facts: dict[str, Any]) -> dict[str, Any]:
+    """The variables of server-1 in the inventory of a folder, as an action gets them."""
+    inventory = InventoryManager(loader, sources=[str(folder / "hosts.yml")])
+    manager = VariableManager(loader, inventory)
+    HostVars(inventory, manager, loader)  # which the manager then knows
+    for host in inventory.get_hosts():
+        manager.set_host_facts(host.name, FACTS | facts)
+    return manager.get_vars(host=inventory.get_host("server-1"))
+
+
+def value_of(name: str, folder: Path) -> Any:
+    """A variable of server-1, computed."""
+    loader = DataLoader()
+    variables = variables_of(folder, loader, {})
+    return Templar(loader=loader, variables=variables).template(variables[name])
+
+
 @pytest.fixture
 def problems(tmp_path: Path) -> Callable[..., list[str]]:
     """What the preflight says of server-1 in an inventory with these variables: `problems({...}, groups={...}, facts={...})`."""
@@ -69,13 +87,9 @@ def problems(tmp_path: Path) -> Callable[..., list[str]]:
         groups: dict[str, list[str]] | None = None,
         facts: dict[str, Any] | None = None,
     ) -> list[str]:
+        write_inventory(tmp_path, variables or {}, groups)
         loader = DataLoader()
-        inventory = InventoryManager(loader, sources=[str(write_inventory(tmp_path, variables or {}, groups))])
-        manager = VariableManager(loader, inventory)
-        HostVars(inventory, manager, loader)  # which the manager then knows
-        for host in inventory.get_hosts():
-            manager.set_host_facts(host.name, FACTS | (facts or {}))
-        return preflight.problems(manager.get_vars(host=inventory.get_host("server-1")), loader)
+        return preflight.problems(variables_of(tmp_path, loader, facts or {}), loader)
 
     return ask
 
@@ -101,8 +115,15 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"site_names": ["https://shop.example.com"]}, ["site_names", "no scheme", MAIN]),
     ({"site_health_path": "readyz"}, ["site_health_path", "begin with a slash", MAIN, "group_vars/all/app.yml"]),
     ({"app_name": "My App"}, ["app_name", "lower-case", MAIN]),
-    ({"app_environment": {"DEBUG": 1}}, ["app_environment", 'DEBUG: "1"', MAIN]),
+    ({"app_environment": {"DEBUG": True}}, ["app_environment: DEBUG", "in quotes", MAIN]),
+    ({"app_environment": {"KEY": "-----BEGIN\nhunter2"}}, ["app_environment: KEY", "base64", MAIN]),
+    ({"app_environment": "KEY=hunter2"}, ["app_environment: this is no dict", "{name: value}", MAIN]),
+    ({"site_names": None}, ["site_names has no value", MAIN, "group_vars/all/proxy.yml"]),
+    ({"site_names": "www.example.com"}, ["site_names: this is no list", "[one, another]", MAIN]),
+    ({"vault_flower_password": None}, ["vault_flower_password is missing", VAULT]),
     ({"django_app_celery": "config"}, ["django_app_celery is called celery_app now", MAIN]),
+    ({"web_bind": "10.0.0.5:80"}, ["web_bind is called django_app_bind now", MAIN]),
+    ({"proxy_upstreams": ["10.0.0.5:80"]}, ["proxy_upstreams is called nginx_upstreams now", MAIN]),
     # redis
     (
         {"redis_maxmemory": "lots"},
@@ -121,6 +142,8 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     # a value that the wiring gives, overridden wrongly
     ({"redis_bind_addresses": []}, ["redis_bind_addresses is empty", MAIN, "group_vars/all/wiring.yml"]),
     ({"redis_port": "broker"}, ["redis_port", "int", MAIN]),
+    ({"redis_settings": None}, ["redis_settings has no value", MAIN]),
+    ({"redis_extra_users": ["x:hunter2"]}, ["redis_extra_users", "dict", MAIN]),
     # postgresql
     (
         {"postgresql_settings": {"password_encryption": "md5"}},
@@ -143,7 +166,26 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         {"celery_workers": [{"name": "a", "queues": ["x"], "hosts": ["other"]}]},
         ["celery_workers", "other", "group workers", MAIN],
     ),
+    ({"celery_visibility_timeout": "long"}, ["celery_visibility_timeout", "int", MAIN, "group_vars/all/celery.yml"]),
+    (
+        {"celery_workers": [{"name": "a", "queues": ["x"], "time_limit": "long"}]},
+        ["celery_workers", "time_limit", "float", MAIN],
+    ),
+    ({"celery_worker_defaults": [1]}, ["celery_worker_defaults", "dict", MAIN]),
+    (
+        {"celery_workers": [{"name": "a", "queues": ["x"], "hosts": "server-9"}]},
+        ["celery_workers: a names the host server-9,", "group workers", MAIN],
+    ),
+    # Flower
+    ({"flower_url_prefix": ""}, ["flower_url_prefix is empty", MAIN, "group_vars/all/flower.yml"]),
+    ({"flower_url_prefix": "/"}, ["flower_url_prefix is empty", MAIN]),
     # the application
+    (
+        {"django_app_processes_extra": [{"name": "listener", "command": "python -m x"}]},
+        ["django_app_processes_extra: listener: the command", "list of words", MAIN],
+    ),
+    ({"django_app_processes_extra": [{"name": "listener"}]}, ["django_app_processes_extra", "command", MAIN]),
+    ({"django_app_processes_extra": [{"name": "listener", "command": []}]}, ["django_app_processes_extra", "command"]),
     ({"django_app_web_workers": "many"}, ["django_app_web_workers", "int", MAIN, "group_vars/all/web.yml"]),
     ({"nginx_certificate": "/nowhere/site.pem"}, ["nginx_certificate_key", "set both", MAIN]),
     (
@@ -158,10 +200,69 @@ def test_a_mistake_is_named_once_with_its_variable_file_and_fix(
     problems: Callable[..., list[str]], changes: dict[str, Any], words: list[str]
 ) -> None:
     """An operator can mend it from the sentence alone."""
-    named = [sentence for sentence in problems(changes) if words[0] in sentence]
-    assert len(named) == 1, problems
+    found = problems(changes)
+    named = [sentence for sentence in found if words[0] in sentence]
+    assert len(named) == 1, found
     for word in words:
         assert word in named[0]
+    assert "hunter2" not in " ".join(found)
+
+
+ALONE = [
+    *(
+        {"app_environment": value}
+        for value in ({"PIN": [123456]}, {"PIN": "12\n34"}, {"1PIN": "123456"}, "PIN=123456", None)
+    ),
+    *({"site_names": value} for value in ([], "www.example.com", None)),
+    *({"flower_url_prefix": value} for value in ("", "//", None)),
+    *({"redis_extra_users": value} for value in (["x:y"], [None], "x")),
+    *({"django_app_processes_extra": [{"name": "x", **keys}]} for keys in ({"command": "a b"}, {"command": []}, {})),
+    {"app_name": "My App"},
+    {"celery_visibility_timeout": "long"},
+    {"celery_worker_defaults": [1]},
+    {"celery_workers": [{"name": "a", "queues": ["x"], "time_limit": "long"}]},
+    {"celery_workers": [{"name": "a", "queues": ["x"], "hosts": "other"}]},
+    {"topology_web": "server-1"},
+    {"private_address": "{{ nowhere }}", "redis_bind_addresses": "{{ [private_address] }}"},
+]
+
+
+@pytest.mark.parametrize("changes", ALONE, ids=str)
+def test_one_mistake_makes_one_sentence_that_begins_with_a_variable_and_shows_no_value(
+    problems: Callable[..., list[str]], changes: dict[str, Any]
+) -> None:
+    """Whatever is made of the variable is not told too."""
+    [sentence] = problems(changes)
+    assert preflight.subject(sentence) in {**changes, "redis_bind_addresses": ""}
+    assert "123456" not in sentence
+
+
+def test_a_worker_s_host_may_be_given_as_text_and_the_environment_hold_whole_numbers(
+    problems: Callable[..., list[str]],
+) -> None:
+    """Both are what the roles make of them."""
+    workers = [{"name": "a", "queues": ["x"], "hosts": "server-1"}]
+    assert problems({"celery_workers": workers, "app_environment": {"PIN": 123456}}) == []
+
+
+@pytest.mark.parametrize("prefix", ["flower", "/tools/flower/"])
+def test_flower_stands_at_the_path_that_is_given_with_or_without_slashes(
+    problems: Callable[..., list[str]], tmp_path: Path, prefix: str
+) -> None:
+    """Nginx wants one slash at either end."""
+    assert problems({"flower_url_prefix": prefix}) == []
+    assert value_of("flower_location", tmp_path)["path"] == f"/{prefix.strip('/')}/"
+
+
+def test_where_the_inventory_is_not_the_repository_s_its_own_file_is_named(
+    problems: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the installed collection, which holds no inventories."""
+    (tmp_path / "collection/group_vars").mkdir(parents=True)
+    (tmp_path / "collection/group_vars/all").symlink_to(ROOT / "group_vars/all")
+    monkeypatch.setattr(preflight, "GROUP_VARS", tmp_path / "collection/group_vars")
+    [sentence] = [found for found in problems({}, {"web": []}) if "The group web has no host" in found]
+    assert sentence.endswith(f"({tmp_path}/hosts.yml)")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = sorted(path.parents[1].name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
@@ -75,6 +76,61 @@ def test_the_readmes_example_is_valid_yaml_and_uses_options_that_exist(role: str
     ]
     for entry in given:
         assert (entry["role"] if isinstance(entry, dict) else entry) in {f"stockpot.stack.{name}" for name in ROLES}
+
+
+def is_template(value: Any) -> bool:
+    """Whether only a run knows what it is."""
+    return isinstance(value, str) and "{{" in value
+
+
+def given_in(node: Any) -> dict[str, Any]:
+    """The roles' variables of an example."""
+    if isinstance(node, list):
+        return {name: value for entry in node for name, value in given_in(entry).items()}
+    if not isinstance(node, dict):
+        return {}
+    own = {name: value for name, value in node.items() if name.startswith(tuple(f"{role}_" for role in ROLES))}
+    return {**own, **given_in([value for name, value in node.items() if name not in own])}
+
+
+def without_required(spec: dict[str, Any]) -> dict[str, Any]:
+    """A spec that takes a part of what it needs."""
+    return {
+        name: {**option, "required": False, "options": without_required(option["options"])}
+        if "options" in option
+        else {**option, "required": False}
+        for name, option in spec.items()
+    }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_readmes_example_holds_what_the_roles_take_nested_keys_included(role: str) -> None:
+    """Types, keys and choices as the roles' specs have them; a play of the example holds all that its roles need."""
+    spec = {name: option for other in ROLES for name, option in options(other).items()}
+    readme = (ROOT / "roles" / role / "README.md").read_text()
+    for block in map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)):
+        given = given_in(block)
+        used = {name: spec[name] for name in given if not is_template(given[name])}
+        # What is no play shows a part of a value.
+        used = used if isinstance(block, list) else without_required(used)
+        result = ArgumentSpecValidator(used).validate({name: given[name] for name in used})
+        assert result.error_messages == []
+        for entry in [entry for play in block if isinstance(play, dict) for entry in play.get("roles", [])]:
+            name = (entry["role"] if isinstance(entry, dict) else entry).removeprefix("stockpot.stack.")
+            assert {key for key, option in options(name).items() if option.get("required")} <= set(given), name
+
+
+def test_the_project_s_own_processes_take_what_process_manager_takes() -> None:
+    """The keys of a definition stand in both specs."""
+    own = options("django_app")["django_app_processes_extra"]["options"]
+    theirs = options("process_manager")["process_manager_definitions"]["options"]
+    assert list(own) == list(theirs)
+    for key in ("type", "elements", "choices"):
+        assert {name: option.get(key) for name, option in own.items()} == {
+            name: option.get(key) for name, option in theirs.items()
+        }
+    assert {name for name, option in own.items() if option.get("required")} == {"name", "command"}
+    assert not any("default" in option for option in own.values())
 
 
 def names(node: Any) -> Iterator[str]:

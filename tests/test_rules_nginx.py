@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleFilterError
 from ansible_collections.stockpot.stack.plugins.plugin_utils import nginx
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.nginx import problems
 from cryptography import x509
@@ -261,3 +263,11 @@ def test_password_lines_are_stable_and_differ_between_users() -> None:
     assert len(lines) == 3
     assert (first["name"], other["name"]) == ("flower", "a_2d_b")
     assert first["file"]["secret_content"].startswith("a:$6$")
+
+
+def test_only_passwords_of_locations_need_more_than_ansible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without passlib everything else of the collection works."""
+    monkeypatch.setitem(sys.modules, "passlib.hash", None)
+    assert nginx.nginx_logins([], "shop") == []
+    with pytest.raises(AnsibleFilterError, match="pip install libpass"):
+        nginx.nginx_logins([FLOWER], "shop")

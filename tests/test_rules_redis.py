@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,26 @@ def test_each_mistake_is_said_once_and_shows_no_secret(changes: dict[str, Any], 
     [problem] = problems({**GIVEN, **changes})
     assert said in problem
     assert "correct horse" not in problem
+
+
+# Written before redis_settings, which may say otherwise: Redis takes the last line.
+PLAIN_DEFAULTS = {
+    *("tcp-backlog", "tcp-keepalive", "aof-use-rdb-preamble"),
+    *("logfile", "loglevel", "always-show-logo"),
+}
+
+
+def test_what_the_template_writes_is_the_role_s_own_or_a_plain_default() -> None:
+    template = (ROLE / "templates/redis.conf.j2").read_text()
+    written = set(re.findall(r"^([a-z][a-z-]*) ", template, re.MULTILINE))
+    assert written - set(redis.OWN_SETTINGS) == PLAIN_DEFAULTS
+    assert problems({**GIVEN, "redis_settings": dict.fromkeys(PLAIN_DEFAULTS, "x")}) == []
+
+
+@pytest.mark.parametrize("name", ["unixsocketperm", "daemonize", "pidfile", "dir", "include"])
+def test_what_the_role_needs_nobody_else_may_set(name: str) -> None:
+    [problem] = problems({**GIVEN, "redis_settings": {name: "x"}})
+    assert problem.startswith(f"redis_settings: {name} belongs to the role")
 
 
 def test_what_the_role_proves_nobody_else_may_set() -> None:

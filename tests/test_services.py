@@ -197,6 +197,11 @@ def test_a_state_is_read_and_a_socket_starts_when_it_listens() -> None:
         ({"changed": 1002.0}, 1001, 0, "restart"),
         ({"active": "reloading"}, 0, 0, ""),
         ({"active": "activating", "sub": "auto-restart"}, 0, 0, "restart"),
+        # It loads its data: another start would begin that anew.
+        ({"active": "activating", "sub": "start"}, 999, 1001, "reload"),
+        ({"active": "activating", "sub": "start"}, 999, 999, ""),
+        ({"active": "activating", "sub": "start"}, 1001, 0, "restart"),
+        ({"active": "deactivating"}, 0, 0, "restart"),
         ({"active": "inactive"}, 1001, 0, "start"),
         ({"active": "failed"}, 0, 0, "start"),
         ({"load": "not-found", "active": "inactive"}, 0, 0, "start"),
@@ -421,7 +426,9 @@ def test_a_service_that_dies_is_shown_with_its_journal(call: Callable[..., servi
     assert "exit status 3" in str(error.value)
 
 
-def test_what_is_replaced_goes_when_everything_runs(tmp_path: Path, call: Callable[..., services.Services]) -> None:
+def test_what_is_replaced_goes_when_everything_is_written(
+    tmp_path: Path, call: Callable[..., services.Services]
+) -> None:
     for name in ("key.old", "key.new", "other"):
         (tmp_path / name).write_text("x\n")
     key = {"path": str(tmp_path / "key.new"), "content": "x\n", "replaces": str(tmp_path / "key.*")}
@@ -429,8 +436,9 @@ def test_what_is_replaced_goes_when_everything_runs(tmp_path: Path, call: Callab
     def there() -> set[str]:
         return {path.name for path in tmp_path.iterdir()} - {"units"}
 
-    with pytest.raises(ServiceError):
-        call(Fake(dying=("a.service",)), [{"name": "a", "files": [key]}])
+    refused = {"path": str(tmp_path / "conf"), "content": "x\n", "validate": "false %s"}
+    with pytest.raises(files.FileError):
+        call(Fake(), [{"name": "a", "files": [key, refused]}])
     assert there() == {"key.old", "key.new", "other"}
     assert call(Fake(), [{"name": "a", "files": [key]}], check_mode=True).files == [str(tmp_path / "key.old")]
     assert there() == {"key.old", "key.new", "other"}

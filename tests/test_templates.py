@@ -23,7 +23,6 @@ GIVEN: dict[str, dict[str, Any]] = {
     },
     "flower": {
         "flower_application": "shop",
-        "flower_user": "shop",
         "flower_broker_url": "redis://celery:secret@127.0.0.1:6379/1",
         "flower_basic_auth_password": "correct horse",
     },

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project import pack
@@ -32,14 +36,32 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _, given = self.validate_argument_spec(ARGUMENTS)
         report = given.pop("report")
-        packed = {"archive": "", "digest": "", "commit": ""}
-        problems: list[str] = []
+        packed = packed_once(given)
+        if packed["problems"] and not report:
+            return {**result, "failed": True, "msg": "\n".join(packed["problems"]), "problems": packed["problems"]}
+        return {**result, **packed, "changed": False}
+
+
+def packed_once(given: dict[str, Any]) -> dict[str, Any]:
+    """The archive that the first host's process of this run has packed from the same options, whatever was pushed since.
+
+    Raises:
+        AnsibleActionFail: git failed.
+    """
+    # Ansible's own folder for one run, which all its processes share.
+    kept = Path(
+        C.DEFAULT_LOCAL_TMP, f"project-{hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()}"
+    )
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if kept.exists():
+            return json.loads(kept.read_text())
+        packed: dict[str, Any] = {"archive": "", "digest": "", "commit": "", "problems": []}
         try:
-            packed = pack(**{**given, "cache": Path(given["cache"])})
+            packed |= pack(**{**given, "cache": Path(given["cache"])})
         except ProjectError as error:
-            problems = error.problems
+            packed["problems"] = error.problems
         except subprocess.CalledProcessError as error:
             raise AnsibleActionFail(without_login(f"{' '.join(error.cmd)}: {said(error)}")) from None
-        if problems and not report:
-            return {**result, "failed": True, "msg": "\n".join(problems), "problems": problems}
-        return {**result, **packed, "changed": False, "problems": problems}
+        kept.write_text(json.dumps(packed))
+        return packed

@@ -16,6 +16,7 @@ class FilterModule:
         return {
             "celery_canary": processes.celery_canary,
             "certificate_entries": nginx.certificate_entries,
+            "environment_value": environment.environment_value,
             "nginx_logins": nginx.nginx_logins,
             "pem": nginx.pem,
             "process_services": units.process_services,

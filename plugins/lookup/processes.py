@@ -47,7 +47,7 @@ ROLES: dict[str, Callable[[Mapping[str, Any]], list[dict[str, Any]]]] = {
     "flower": processes.flower,
 }
 # Variables of a role that are no arguments, but that its processes depend on.
-FURTHER = {"django_app": ("django_app_release_path",)}
+NEEDED_BESIDE_ARGUMENTS = {"django_app": ("django_app_release_path",)}
 
 
 class LookupModule(LookupBase):
@@ -66,6 +66,6 @@ class LookupModule(LookupBase):
                 raise AnsibleLookupError("\n".join(problems))
             scope = {**defaults(role, self._loader), **(variables or {})}
             templar = Templar(loader=self._loader, variables=scope)
-            given |= {name: templar.template(scope[name]) for name in FURTHER.get(role, ())}
+            given |= {name: templar.template(scope[name]) for name in NEEDED_BESIDE_ARGUMENTS.get(role, ())}
             found.append(ROLES[role](given))
         return found

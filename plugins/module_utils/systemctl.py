@@ -107,6 +107,11 @@ class State:
         """Whether it runs, be it while it reloads."""
         return self.active in ("active", "reloading", "refreshing")
 
+    @property
+    def is_coming(self) -> bool:
+        """Whether it is being started: Redis loads its data, PostgreSQL its log. Waiting for another try is not it."""
+        return self.active == "activating" and not self.sub.startswith("auto-restart")
+
     def action(self, written: Mapping[str, float]) -> str:
         """What it needs: start, restart, reload, or nothing ("").
 
@@ -115,7 +120,7 @@ class State:
         """
         if self.is_down:
             return "start"
-        if not self.is_up or self.started < written.get("restart", 0):
+        if not (self.is_up or self.is_coming) or self.started < written.get("restart", 0):
             return "restart"
         # systemd moves the time of the last change of state with every reload.
         if max(self.started, self.changed) < written.get("reload", 0):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import Systemctl
+from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import ServiceError, Systemctl
 
 DOCUMENTATION = r"""
 module: postgresql_live
@@ -94,7 +94,10 @@ class Cluster:
 
         Source: https://www.postgresql.org/docs/current/storage-file-layout.html (postmaster.pid).
         """
-        return (Path(self._given["data_directory"]) / "postmaster.pid").read_text().splitlines()[3]
+        try:
+            return (Path(self._given["data_directory"]) / "postmaster.pid").read_text().splitlines()[3]
+        except (OSError, IndexError) as error:
+            raise PostgresqlError(f"PostgreSQL does not run: {error}") from error
 
     def ask(self) -> dict[str, Any]:
         """What is loaded, and what is not yet. Raises PostgresqlError when the server does not answer."""
@@ -160,8 +163,9 @@ def main() -> None:
         if waiting and not module.check_mode:
             Systemctl().run("restart", module.params["service"])
             state = cluster.loaded()
-    except PostgresqlError as error:
-        module.fail_json(msg=str(error))
+    except (PostgresqlError, ServiceError) as error:
+        journal = Systemctl().journal(module.params["service"])
+        module.fail_json(msg=f"{error}\nThe journal of {module.params['service']} ends with:\n{journal}")
     if not (module.check_mode and waiting) and (message := complaint(state)):
         module.fail_json(msg=message)
     module.exit_json(changed=bool(waiting), restarted_for=waiting)

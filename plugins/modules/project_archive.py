@@ -13,7 +13,8 @@ description:
   - From a git address, or a folder and a O(version), packs that version. Fetching uses the caller's own ssh keys
     and git settings.
   - Writes nothing but its cache, in check mode too, so it never reports a change.
-  - A branch can move between two calls. Call it once for all hosts (C(run_once)) and give them what it returned.
+  - Packs once a run. Whoever asks later with the same options, for another host for example, gets the same archive, whatever was
+    pushed or edited since.
 options:
   source:
     description: Absolute path of a folder on the control node, or a git address.
@@ -44,6 +45,7 @@ options:
     description: Whether an operator's mistake is only returned, in RV(problems), for the caller to refuse.
     type: bool
     default: false
+author: Stockpot
 """
 
 EXAMPLES = r"""
@@ -53,7 +55,6 @@ EXAMPLES = r"""
     version: main
     subdirectory: backend
     packages: [gunicorn]
-  run_once: true
   register: packed
 
 - name: Build that very archive everywhere

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import Systemctl
+from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import ServiceError, Systemctl
 
 DOCUMENTATION = r"""
 module: redis_live
@@ -43,6 +43,10 @@ options:
     description: What CONFIG GET has to show, by setting.
     type: dict
     required: true
+  foretold:
+    description: Whether a check only foretold that Redis is started or restarted; it is not asked then.
+    type: bool
+    default: false
 author: Stockpot
 """
 
@@ -122,11 +126,11 @@ def differences(live: Mapping[str, str], wanted: Mapping[str, Any], default_user
 class Users:
     """Which users the running Redis has: those of the file when it started, or when this module last loaded it."""
 
-    def __init__(self, file: str, service: str, systemctl: Systemctl) -> None:
+    def __init__(self, file: str, service: str, systemctl: Systemctl, run: Path = Path("/run")) -> None:
         self._file = Path(file)
         self._service = service
         self._systemctl = systemctl
-        self._stamp = Path("/run") / f"{service.removesuffix('.service')}.users-loaded"
+        self._stamp = run / f"{service.removesuffix('.service')}.users-loaded"
 
     def loaded(self) -> bool:
         """Whether the file is not younger than what Redis has."""
@@ -140,6 +144,46 @@ class Users:
         self._stamp.touch()
 
 
+def prove(given: Mapping[str, Any], *, check_mode: bool) -> tuple[bool, list[str]]:
+    """Load the users where that is needed, and compare.
+
+    Args:
+        given: the module's parameters.
+        check_mode: load nothing, restart nothing.
+
+    Returns:
+        Whether something was, or would be, loaded or restarted; and what the live server has otherwise then.
+
+    Raises:
+        OSError: Redis does not answer.
+        Refused: Redis does not do what it is asked.
+        ServiceError: Redis does not restart.
+    """
+    systemctl = Systemctl()
+    users = Users(given["users_file"], given["service"], systemctl)
+    stale = changed = not users.loaded()
+    try:
+        redis = logged_in(given)
+    except Refused as refused:
+        if not stale:
+            raise Refused(
+                f"Redis refuses the user {given['user']} with the password given ({refused}). Somebody changed it by hand "
+                f"(ACL SETUSER): take that back with `systemctl restart {given['service']}` and run this again."
+            ) from refused
+        if check_mode:
+            return True, []
+        systemctl.run("restart", given["service"])
+        redis, stale = logged_in(given), False
+    if stale and not check_mode:
+        redis.ask("ACL", "LOAD")
+        users.note()
+        # Redis 7.0 ends the connections of all users that it has loaded anew.
+        redis = logged_in(given)
+    flat = redis.ask("CONFIG", "GET", *given["settings"])
+    live = dict(zip(flat[::2], flat[1::2], strict=False))
+    return changed, differences(live, given["settings"], redis.ask("ACL", "GETUSER", "default"))
+
+
 def main() -> None:
     """Ansible's entry point."""
     module = AnsibleModule(
@@ -150,43 +194,26 @@ def main() -> None:
             "password": {"type": "str", "required": True, "no_log": True},
             "users_file": {"type": "path", "required": True},
             "settings": {"type": "dict", "required": True},
+            "foretold": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     given = module.params
-    systemctl = Systemctl()
-    users = Users(given["users_file"], given["service"], systemctl)
-    changed = False
-    stale = not users.loaded()
+    if module.check_mode and given["foretold"]:
+        module.exit_json(changed=False, msg="Redis is asked once it runs with what is written.")
     try:
-        redis = logged_in(given)
+        changed, found = prove(given, check_mode=module.check_mode)
     except Refused as refused:
-        if module.check_mode:
-            module.exit_json(changed=True)
-        if not stale:
-            module.fail_json(
-                msg=f"Redis refuses the user {given['user']} with the password given ({refused}). Somebody changed it by hand "
-                "(ACL SETUSER): take that back with `systemctl restart redis-server` and run this again."
-            )
-        systemctl.run("restart", given["service"])
-        redis = logged_in(given)
-        changed, stale = True, False
-    if stale:
-        changed = True
-        if not module.check_mode:
-            redis.ask("ACL", "LOAD")
-            users.note()
-            # Redis 7.0 ends the connections of all users that it has loaded anew.
-            redis = logged_in(given)
-    flat = redis.ask("CONFIG", "GET", *given["settings"])
-    found = differences(
-        dict(zip(flat[::2], flat[1::2], strict=False)), given["settings"], redis.ask("ACL", "GETUSER", "default")
-    )
+        module.fail_json(msg=str(refused))
+    except (OSError, ServiceError) as error:
+        module.fail_json(
+            msg=f"Redis does not answer at {given['socket']}: {error}\nIts journal ends with:\n{Systemctl().journal(given['service'])}"
+        )
     if found:
         module.fail_json(
             msg=f"Redis does not run with what its configuration says: {', '.join(found)}. Somebody changed it by hand "
-            "(CONFIG SET, ACL SETUSER). Take that back with `systemctl restart redis-server` and run this again; where it was "
-            "meant, set the role's variable for it.",
+            f"(CONFIG SET, ACL SETUSER). Take that back with `systemctl restart {given['service']}` and run this again; where it "
+            "was meant, set the role's variable for it.",
             differences=found,
         )
     module.exit_json(changed=changed)

@@ -30,6 +30,7 @@ options:
     description: How many releases stay, the current one included.
     type: int
     required: true
+author: Stockpot
 """
 
 EXAMPLES = r"""

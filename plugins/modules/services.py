@@ -84,7 +84,7 @@ options:
           replaces:
             description:
               - A pattern of paths, C(/etc/ssl/private/shop.*) for example. Those of them that no service's files name are removed once
-                everything runs with what is written.
+                all files are written and validated.
             type: str
             default: ""
           loaded_by:
@@ -267,6 +267,7 @@ class Services:
                 if outcome.written:
                     self.units[unit] = "written"
                     self.rewritten.add(file.path)
+        self._remove_replaced()
         self._remove({unit: text for unit, text in marked.items() if unit not in self.services})
 
     def pending(self) -> list[str]:
@@ -290,11 +291,8 @@ class Services:
         for event, units in (("started", todo.start), ("restarted", todo.restart), ("reloaded", todo.reload)):
             self.units |= dict.fromkeys(units, event)
             self._foretell(units, event)
-        if not self.check_mode:
-            self._do(states, todo)
-        self._remove_replaced()
-
-    def _do(self, states: Mapping[str, State], todo: Plan) -> None:
+        if self.check_mode:
+            return
         if todo.enable:
             self.systemctl.run("enable", "--quiet", "--", *todo.enable)
         asked = [*todo.restart, *todo.start]
@@ -316,7 +314,7 @@ class Services:
         self.systemctl.wait(states, Watch(previous, self.settle_seconds), timeout=stopping + self.start_seconds)
 
     def _remove_replaced(self) -> None:
-        """Remove the files that others have taken the place of."""
+        """Remove the files that others have taken the place of; what runs has read them long ago."""
         entries = [entry for service in self.services.values() for entry in service["files"]]
         found = {path for entry in entries if entry["replaces"] for path in glob.glob(entry["replaces"])}
         for path in sorted(found - {entry["path"] for entry in entries}):

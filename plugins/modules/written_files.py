@@ -21,7 +21,7 @@ options:
     type: list
     elements: dict
     required: true
-    options:
+    suboptions:
       path:
         description: Where it stands. Its folder is made when it is missing.
         type: path
@@ -115,7 +115,7 @@ def main() -> None:
     for file in filter(None, map(File.given, module.params["files"])):
         try:
             outcome = write(file, scratch=module.tmpdir, check_mode=module.check_mode)
-        except FileError as error:
+        except (FileError, OSError) as error:
             module.fail_json(msg=str(error), written=written)
         if outcome.written or outcome.adjusted:
             written.append(file.path)

@@ -40,34 +40,73 @@ def collect(role: str, variables: Mapping[str, Any], loader: DataLoader) -> tupl
         loader: the plugin's own, for the defaults.
 
     Returns:
-        The values by option, of the types the spec says when nothing is wrong with them, with `inventory_hostname` and `ansible_facts` beside them; and a sentence, beginning with the
-        variable's name, for each that is missing, cannot be computed or is of another type than its spec says.
+        The values by option, of the types the spec says when nothing is wrong with them, with `inventory_hostname` and
+        `ansible_facts` beside them; and a sentence, beginning with the variable's name, for each that is missing, cannot be
+        computed or is of another type than its spec says.
     """
-    spec = options(role)
-    scope = {**defaults(role, loader), **variables}
-    templar = Templar(loader=loader, variables=scope)
-    given: dict[str, Any] = {}
-    found: list[str] = []
-    for name, option in spec.items():
-        if name in scope:
-            try:
-                given[name] = templar.template(scope[name])
-            except AnsibleError as error:
-                found.append(f"{name} cannot be computed: {str(error).strip().rstrip('.')}.")
-        elif option.get("required"):
-            found.append(f"{name} is not set. {option['description']}")
-    result = ArgumentSpecValidator({name: _typed(spec[name]) for name in given}).validate(given)
-    found += [_unknown(path, spec) for path in sorted(result.unsupported_parameters)]
-    for message in (error.msg for error in result.errors.errors if not isinstance(error, UnsupportedError)):
-        name = next((name for name in sorted(given, key=len, reverse=True) if name in message), "")
-        found.append(f"{name}: {message}." if name else f"{message}.")
-    if not found:
-        given = {name: _present(result.validated_parameters[name], spec[name]) for name in given}
+    given, found = typed(options(role), {**defaults(role, loader), **variables}, loader)
     return {
         **given,
         "inventory_hostname": variables.get("inventory_hostname"),
         "ansible_facts": variables.get("ansible_facts", {}),
     }, found
+
+
+def typed(
+    spec: Mapping[str, Mapping[str, Any]], variables: Mapping[str, Any], loader: DataLoader
+) -> tuple[dict[str, Any], list[str]]:
+    """Computes variables and looks at their types.
+
+    Args:
+        spec: options as in an argument spec; a required one has a description.
+        variables: all of the host, templates and all.
+        loader: the plugin's own.
+
+    Returns:
+        The values of those that nothing is wrong with, of the types the spec says; and a sentence, beginning with the
+        variable's name, for each other.
+    """
+    templar = Templar(loader=loader, variables=variables)
+    given: dict[str, Any] = {}
+    found: list[str] = []
+    for name, option in spec.items():
+        if name not in variables:
+            if option.get("required"):
+                found.append(f"{name} is not set. {option['description']}")
+            continue
+        try:
+            value = templar.template(variables[name])
+        except AnsibleError as error:
+            # Its further lines may hold values, secrets among them.
+            found.append(f"{name} cannot be computed: {str(error).strip().partition(chr(10))[0].rstrip('.:')}.")
+            continue
+        wrong = _untyped(name, value, option)
+        result = ArgumentSpecValidator({name: _typed(option)}).validate({} if wrong else {name: value})
+        wrong += [_unknown(path, spec) for path in sorted(result.unsupported_parameters)]
+        messages = [error.msg for error in result.errors.errors if not isinstance(error, UnsupportedError)]
+        # Some say what another one says, without a name.
+        wrong += [f"{name}: {message}." for message in [text for text in messages if name in text] or messages]
+        found += wrong
+        if not wrong:
+            given[name] = _present(result.validated_parameters[name], option)
+    return given, found
+
+
+def _untyped(name: str, value: Any, option: Mapping[str, Any]) -> list[str]:
+    """What the validation lets pass or cannot bear: nothing at all, and something else for a list or a dictionary.
+
+    It would make a list of a text, which templates take as it is.
+    """
+    kind, elements = option.get("type"), option.get("elements")
+    if value is None:
+        return [f"{name} has no value: give it one, or take the line out."]
+    if kind == "dict" and not isinstance(value, Mapping):
+        return [f"{name}: this is no dict: write it as {{name: value}}."]
+    if kind == "list" and (isinstance(value, str) or not isinstance(value, Sequence)):
+        return [f"{name}: this is no list: write it as [one, another]."]
+    if elements == "dict" and not all(isinstance(entry, Mapping) for entry in value):
+        return [f"{name}: an entry is no dict: write it as {{name: value}}."]
+    return []
 
 
 def _typed(option: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,15 @@ URL_PASSWORD = re.compile(r"(?<=://)([^/\s?#:@]*:)[^/\s?#]*(?=@)")
 STAND_IN = "not-a-secret-on-this-host-"
 
 
+def environment_value(value: Any) -> str:
+    """A value as systemd, and a shell, reads it from an environment file: in quotes, nothing in it is expanded.
+
+    Args:
+        value: text on one line, or a number.
+    """
+    return '"' + re.sub(r'([\\"`$])', r"\\\1", str(value)) + '"'
+
+
 def environment_problems(environment: Mapping[str, Any], variable: str) -> list[str]:
     """What cannot stand in an environment file, a sentence each that begins with the variable and shows no value.
 

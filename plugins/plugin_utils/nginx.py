@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from passlib.hash import sha512_crypt
+from ansible.errors import AnsibleFilterError
 
 
 def pem(given: str) -> str:
@@ -62,7 +62,19 @@ def nginx_logins(locations: Sequence[dict[str, Any]], application: str) -> list[
     Returns:
         For each location: `path` with both slashes, `upstream`, `deny`, `name` (letters, digits and underscores,
         different for each path), `token`, and its password `file` as the module `services` takes it.
+
+    Raises:
+        AnsibleFilterError: the control node lacks passlib.
     """
+    if not locations:
+        return []
+    # Here, so that nothing else of the collection needs it.
+    try:
+        from passlib.hash import sha512_crypt
+    except ImportError as error:
+        raise AnsibleFilterError(
+            "nginx_protected_locations: hashing their passwords takes the Python package libpass beside Ansible: pip install libpass."
+        ) from error
     logins = []
     for location in locations:
         inner = location["path"].strip("/")

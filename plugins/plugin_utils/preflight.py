@@ -9,8 +9,13 @@ from typing import Any
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
+from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import role_problems, stack
 
+# What a role is given as it stands in a variable of the deployment.
+WIRED = {"django_app_environment": ("app_environment", "app_connections"), "django_app_name": ("app_name",)}
+# Ansible's own, and too large to be searched.
+NO_TEMPLATES = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive")
 GROUP_VARS = Path(__file__).resolve().parents[2] / "group_vars"
 
 
@@ -24,7 +29,7 @@ def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
     Returns:
         A sentence for each mistake, with the variable, the fix and the file to edit; empty when nothing is wrong.
     """
-    found = stack.problems(variables["hostvars"][variables["inventory_hostname"]])
+    found = stack.problems(variables, loader)
     told = " ".join(found)
     for role in stack.roles_of(variables["group_names"]):
         for problem in role_problems(role, variables, loader):
@@ -32,14 +37,31 @@ def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
             if stack.SECRETS.get(subject(problem), ("-",))[0] not in told:
                 found.append(problem)
     where = Places(variables)
-    return [where.added_to(problem) for problem in dict.fromkeys(found) if not is_echo(problem, found)]
+    return [where.added_to(problem) for problem in dict.fromkeys(found) if not is_echo(problem, found, variables)]
 
 
-def is_echo(problem: str, found: list[str]) -> bool:
-    """Whether a value cannot be computed only because of a mistake that is told by its own name."""
-    return " cannot be computed: " in problem and any(
-        other.rstrip(".") in problem for other in found if other != problem
-    )
+def is_echo(problem: str, found: list[str], variables: Mapping[str, Any]) -> bool:
+    """Whether a sentence comes only of a mistake that is told by its own name, in another sentence of `found`."""
+    about = subject(problem)
+    others = [other for other in found if other != problem]
+    if " cannot be computed: " in problem:
+        told = {subject(other) for other in others} - {about}
+        return any(other.rstrip(".") in problem for other in others) or bool(told & words_behind(about, variables))
+    return any(problem.replace(about, name, 1) in others for name in WIRED.get(about, ()))
+
+
+def words_behind(name: str, variables: Mapping[str, Any]) -> set[str]:
+    """The names that a variable's template holds, and those that their templates hold; a role's processes read all its options."""
+    found: set[str] = set()
+    waiting = {name}
+    while waiting:
+        text = " ".join(str(variables.get(name, "")) for name in waiting)
+        seen = set(re.findall(r"[a-z_][a-z0-9_]*", text))
+        for role in re.findall(r"lookup\('stockpot\.stack\.processes', '(\w+)'\)", text):
+            seen |= set(options(role))
+        waiting = {word for word in seen - found if word in variables and word not in NO_TEMPLATES}
+        found |= seen
+    return found
 
 
 def subject(problem: str) -> str:
@@ -56,6 +78,9 @@ class Places:
         folder = Path(variables.get("inventory_dir") or ".") / "group_vars"
         groups = [group for group in variables["group_names"] if (folder / group).is_dir()]
         self._environment = groups[0] if groups else "all"
+        hosts = f"inventories/{self._environment}/hosts.yml"
+        there = (GROUP_VARS.parent / hosts).exists()
+        self._hosts = hosts if there else str(variables.get("inventory_file") or "the inventory")
         self._topics = {
             name: path.stem
             for path in sorted((GROUP_VARS / "all").glob("*.yml"))
@@ -66,7 +91,7 @@ class Places:
         """The sentence, with the file to edit."""
         name = subject(problem)
         if problem.startswith("The group "):
-            return f"{problem} (inventories/{self._environment}/hosts.yml)"
+            return f"{problem} ({self._hosts})"
         if name.startswith("vault_"):
             return f"{problem} (group_vars/{self._environment}/vault.yml)".replace("<environment>", self._environment)
         topic = self._topics.get(name)

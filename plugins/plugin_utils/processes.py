@@ -68,9 +68,11 @@ def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
             )
         )
     for extra in given["django_app_processes_extra"]:
-        program, *arguments = extra["command"]
+        command = extra["command"]
         own = {"phase": "workers", "description": f"Process of {name}", "stop_timeout": 60, **extra}
-        definitions.append(_definition(**common | own | {"command": [posixpath.join(programs, program), *arguments]}))
+        definitions.append(
+            _definition(**common | own | {"command": [posixpath.join(programs, *command[:1]), *command[1:]]})
+        )
     return definitions
 
 

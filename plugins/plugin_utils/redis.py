@@ -18,7 +18,18 @@ OWN_SETTINGS = (
         "appendfsync",
         "aclfile",
     ),
-    *("save", "dir", "user", "include", "unixsocket", "requirepass", "masterauth"),
+    *(
+        "save",
+        "dir",
+        "user",
+        "include",
+        "unixsocket",
+        "unixsocketperm",
+        "requirepass",
+        "masterauth",
+        "daemonize",
+        "pidfile",
+    ),
 )
 MEMORY = re.compile(r"([1-9][0-9]*)([kmg]b?)?", re.IGNORECASE)
 UNITS = {"": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,8 @@ import yaml
 from shop import WORKERS
 from testinfra.host import Host
 
-LAB = Path(__file__).resolve().parents[3] / ".lab/fleet"
+PROJECT = Path(__file__).resolve().parents[3]
+LAB = PROJECT / ".lab/fleet"
 Wait = Callable[..., Any]
 
 
@@ -148,3 +151,35 @@ def test_a_server_holds_no_secret_that_it_does_not_need(name: str, needs: set[st
         ssh = ["ssh", "-F", str(LAB / "ssh_config"), name, search]
         found[secret] = subprocess.run(ssh, input=value, capture_output=True, text=True, timeout=120).stdout.split()
     assert {secret for secret, files in found.items() if files} == needs, found
+
+
+def test_a_mistake_on_one_server_is_told_before_anything_changes_on_any(converge_again: Callable[..., Any]) -> None:
+    """Redis is on the data server alone."""
+    result = converge_again("-e", "redis_maxmemory=lots")
+    assert result.returncode != 0
+    assert "redis_maxmemory" in result.stdout
+    assert "PLAY [Redis]" not in result.stdout
+    assert re.findall(r"changed=(\d+)", result.stdout) == ["0"] * 4
+
+
+def test_a_part_runs_alone_after_the_preflight(converge_again: Callable[..., Any]) -> None:
+    """The proxy needs the addresses of servers that its play does not touch."""
+    result = converge_again(str(PROJECT / "playbooks/preflight.yml"), playbook="../../playbooks/proxy.yml")
+    assert result.returncode == 0, result.stdout[-4000:]
+    assert "PLAY [The proxy]" in result.stdout
+    assert re.findall(r"changed=(\d+)", result.stdout) == ["0"] * 4
+
+
+def test_a_release_that_fails_on_one_server_starts_on_none(converge_again: Callable[..., Any], tmp_path: Path) -> None:
+    """Its release command fails on the server that migrates; the others have built it by then."""
+    look = "readlink /srv/stockpot/current; systemctl show --property=MainPID 'stockpot-*.service'"
+    names = ("fleet-app-1", "fleet-app-2", "fleet-proxy")
+    before = {name: server(name).check_output(look) for name in names}
+    source = tmp_path / "app"
+    shutil.copytree(PROJECT / "app", source)
+    (source / "another-release.txt").write_text("Another digest.\n")
+    changed = {"django_app_source": str(source), "django_app_release_commands": [["no-such-command"]]}
+    result = converge_again("-e", json.dumps(changed))
+    assert result.returncode != 0
+    assert "no-such-command" in result.stdout
+    assert {name: server(name).check_output(look) for name in names} == before

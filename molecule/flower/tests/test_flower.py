@@ -86,7 +86,7 @@ def test_it_listens_on_the_loopback_address_alone(host: Any, host_name: str) -> 
 
 def test_its_secrets_are_in_no_command_line_and_no_readable_file(host: Any) -> None:
     file = host.file("/etc/press/flower.environment")
-    assert (file.user, file.group, file.mode) == ("root", "press", 0o640)
+    assert (file.user, file.group, file.mode) == ("root", "root", 0o600)
     for secret in (PASSWORD, "celery-password-of-the-test"):
         assert secret not in host.check_output("ps -ewwo args")
         assert secret not in host.check_output("systemctl cat press-flower.service")

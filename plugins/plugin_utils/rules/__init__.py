@@ -1,7 +1,7 @@
-"""What types cannot say about a role's arguments: one function `problems(given)` a role, pure and without Ansible.
+"""What types cannot say about a role's arguments: one function `problems(given)` a role, which changes nothing and asks no host.
 
 `given` holds every option of the role by its full name, `inventory_hostname` and `ansible_facts`. A sentence begins with the
-variable's name and ends with the fix; which file it stands in, the caller adds.
+variable's name and ends with the fix; which file it stands in, the caller adds. What a whole deployment has to be is in `stack`.
 """
 
 from __future__ import annotations

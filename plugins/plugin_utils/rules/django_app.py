@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import URL_PASSWORD, environment_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.source import subdirectory_problems
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import application_problems
 
 MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 # What systemd-tmpfiles and unit files take without quoting.
@@ -30,6 +31,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         *environment_problems(given["django_app_environment"], "django_app_environment"),
         *_paths(given),
         *_commands(given),
+        *_processes(given),
         *(
             f"{name} is {given[name]}: it has to be at least {least}."
             for name, least in LEAST.items()
@@ -41,12 +43,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
 
 
 def _project(given: Mapping[str, Any]) -> list[str]:
-    found = []
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,24}", given["django_app_name"]):
-        found.append(
-            f"django_app_name is {given['django_app_name']!r}: it names a system user and units; take at most 25 "
-            "lower-case letters, digits and dashes, a letter first."
-        )
+    found = application_problems("django_app_name", given["django_app_name"])
     if not re.fullmatch(MODULE, given["django_app_settings_module"]):
         found.append(
             f"django_app_settings_module is {given['django_app_settings_module']!r}: "
@@ -90,4 +87,13 @@ def _commands(given: Mapping[str, Any]) -> list[str]:
         or not command
         or not all(isinstance(word, str | int) and not isinstance(word, bool) for word in command)
         or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", str(command[0]))
+    ]
+
+
+def _processes(given: Mapping[str, Any]) -> list[str]:
+    return [
+        f"django_app_processes_extra: {process['name']}: the command {process['command'][:1]} names no program: "
+        "write a list of words, such as [python, -m, shop.listener]."
+        for process in given["django_app_processes_extra"]
+        if not re.fullmatch(r"\S+", (process["command"] or [""])[0])
     ]

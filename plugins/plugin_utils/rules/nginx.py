@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible_collections.stockpot.stack.plugins.plugin_utils.nginx import certificate_entries, pem
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import is_network
 
 APPLICATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 SERVER_NAME = re.compile(r"~\S+|\[[0-9A-Fa-f:.]+\]|[\w*.-]+")
@@ -117,15 +117,8 @@ def _values(given: Mapping[str, Any]) -> Iterator[str]:
         yield f"nginx_proxy_timeout: {given['nginx_proxy_timeout']!r} is no time: write it like 60s or 1h30m."
     for name in ("nginx_trusted_proxies", "nginx_private_addresses"):
         for address in given[name]:
-            if not _is_network(address):
+            if not is_network(address):
                 yield f"{name}: {address!r} is no address: give an IP address or a network like 10.0.0.0/8."
-
-
-def _is_network(text: str) -> bool:
-    try:
-        return bool(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        return False
 
 
 def _files(given: Mapping[str, Any]) -> Iterator[str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
 
-# Its own, and what would take the data or the doorkeeper away from it.
-OWN_SETTINGS = ("listen_addresses", "port", "password_encryption", "max_connections", "hba_file", "data_directory")
-DEBIANS = ("12", "13")
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import DEBIANS, is_network
+
+# Its own, what would take the data or the doorkeeper away from it, and what would read such settings from elsewhere.
+OWN_SETTINGS = (
+    *("listen_addresses", "port", "password_encryption", "max_connections"),
+    *("hba_file", "data_directory"),
+    *("include", "include_dir", "include_if_exists"),
+)
 
 
 def problems(given: Mapping[str, Any]) -> list[str]:
@@ -27,7 +31,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
     found += [
         f"postgresql_client_addresses: {address} is neither an address nor a network, such as 10.0.0.5 or 10.0.0.0/24."
         for address in given["postgresql_client_addresses"]
-        if not _is_network(address)
+        if not is_network(address)
     ]
     found += [
         f"postgresql_settings: {name} belongs to the role; take the variable for it, if there is one."
@@ -50,11 +54,3 @@ def problems(given: Mapping[str, Any]) -> list[str]:
             f"postgresql_max_connections is {given['postgresql_max_connections']}: 10 are the least that is of use."
         )
     return found
-
-
-def _is_network(address: str) -> bool:
-    try:
-        ipaddress.ip_network(address, strict=False)
-    except ValueError:
-        return False
-    return True

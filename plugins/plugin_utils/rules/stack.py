@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
+from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
+from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import DEBIANS, application_problems
 
 APPLICATION = ("django_app", "celery", "process_manager")
 # The roles that the plays give to a group's hosts; a test compares it with the playbooks.
@@ -30,12 +34,42 @@ SECRETS = {
     "redis_celery_password": ("vault_redis_celery_password", "redis"),
     "flower_basic_auth_password": ("vault_flower_password", "flower"),
 }
-RENAMED = {"django_app_celery": "celery_app"}
+RENAMED = {
+    "django_app_celery": "celery_app",
+    "proxy_upstreams": "nginx_upstreams",
+    "web_bind": "django_app_bind",
+}
 PLACEHOLDER = re.compile(
     r"change[-_ ]?me|replace[-_ ]?me|^(secret|password|xxx+|todo|example|placeholder)$", re.IGNORECASE
 )
 SHORTEST_SECRET = 16  # characters
-DEBIANS = ("12", "13")
+# What the rules look at, beside the arguments of celery. The roles' own options are theirs to judge.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "app_name": {"type": "str", "description": "It names a system user and units."},
+    "app_connections": {"type": "dict", "description": "The variables with the project's connections."},
+    "app_environment": {"type": "dict", "description": "The project's further variables; {} for none."},
+    "celery_visibility_timeout": {
+        "type": "int",
+        "description": "Seconds until Redis hands out an unfinished task again.",
+    },
+    "django_app_archive": {
+        "type": "dict",
+        "description": "What stockpot.stack.project_archive returned; {} for nothing.",
+    },
+    "django_app_media_root": {"type": "str", "description": "Where uploads are kept; empty for none."},
+    "flower_url_prefix": {"type": "str", "description": "The path of the site below which Flower stands."},
+    "media_is_shared": {
+        "type": "bool",
+        "description": "Whether all servers find the same uploads in django_app_media_root.",
+    },
+    "site_health_path": {"type": "str", "description": "The path that a site that works answers with 200."},
+    "site_names": {"type": "list", "elements": "str", "description": "The site's host names, the main one first."},
+    **{
+        f"topology_{group}": {"type": "list", "elements": "str", "description": f"The hosts of the group {group}."}
+        for group in ROLES
+    },
+    **{name: {"type": "str", "description": f"Its value is {vault}."} for name, (vault, _) in SECRETS.items()},
+}
 
 
 def roles_of(groups: list[str]) -> list[str]:
@@ -43,36 +77,54 @@ def roles_of(groups: list[str]) -> list[str]:
     return list(dict.fromkeys(role for group in groups for role in ROLES.get(group, ())))
 
 
-def problems(given: Mapping[str, Any]) -> list[str]:
+class AlreadyTold(LookupError):
+    """A rule looks at a variable that has a mistake of its own, and that is told."""
+
+
+class Given(dict[str, Any]):
+    """The values of variables, without those that cannot be looked at."""
+
+    def __missing__(self, name: str) -> Any:
+        raise AlreadyTold(name)
+
+
+def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
     """What is wrong with a host's variables beside what its roles say themselves.
 
     Args:
-        given: the host's variables, each computed when it is asked for.
+        variables: the host's variables as an action gets them, templates and all.
+        loader: the plugin's own.
 
     Returns:
         A sentence for each mistake, beginning with the variable's name or "The group"; empty when nothing is wrong.
     """
-    found: list[str] = []
-    for check in (_platform, _groups, _managed, _archive, _secrets, _renamed, _workers, _uploads, _site):
+    typed, found = arguments.typed(
+        {name: {**option, "required": True} for name, option in OPTIONS.items()}, variables, loader
+    )
+    # The role celery tells itself what is wrong with them.
+    celery, _ = arguments.collect("celery", variables, loader)
+    given = Given({**celery, **typed})
+    found += [*_platform(variables), *_renamed(variables)]
+    for rule in RULES:
         try:
-            found += check(given)
-        except (AnsibleError, LookupError) as error:
-            found.append(f"{check.__name__.strip('_')}: {str(error).strip().rstrip('.')}.")
-    return found
+            found += rule(given)
+        except AlreadyTold:
+            continue
+    return found + _managed(variables, loader, given)
 
 
-def _platform(given: Mapping[str, Any]) -> list[str]:
-    facts = given["ansible_facts"]
+def _platform(variables: Mapping[str, Any]) -> list[str]:
+    facts = variables.get("ansible_facts", {})
     name, release = facts.get("distribution"), facts.get("distribution_major_version")
     if name == "Debian" and release in DEBIANS:
         return []
     return [
-        f"The group all: {given['inventory_hostname']} runs {name} {release}; supported are Debian {' and '.join(DEBIANS)}. "
+        f"The group all: {variables['inventory_hostname']} runs {name} {release}; supported are Debian {' and '.join(DEBIANS)}. "
         "Reinstall it, or take it out."
     ]
 
 
-def _groups(given: Mapping[str, Any]) -> list[str]:
+def _groups(given: Given) -> list[str]:
     found = [
         f"The group {group} has no host. Put one into it."
         for group in ("web", "workers", "proxy")
@@ -91,13 +143,11 @@ def _groups(given: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _managed(given: Mapping[str, Any]) -> list[str]:
+def _managed(variables: Mapping[str, Any], loader: DataLoader, given: Given) -> list[str]:
     found = []
     for group, names in MANAGED.items():
-        for name in names if not given[f"topology_{group}"] else ():
-            try:
-                given[name]
-            except (AnsibleError, LookupError):
+        for name in names if given.get(f"topology_{group}") == [] else ():
+            if arguments.typed({name: {"type": "str"}}, variables, loader)[1]:
                 found.append(
                     f"{name} cannot be computed, because the group {group} has no host: set it to the managed server's address, "
                     "or put a host into the group."
@@ -105,12 +155,12 @@ def _managed(given: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _archive(given: Mapping[str, Any]) -> list[str]:
+def _archive(given: Given) -> list[str]:
     """What kept the preflight from packing the project; told even where the role's other arguments cannot be computed."""
     return list(given["django_app_archive"].get("problems", []))
 
 
-def _secrets(given: Mapping[str, Any]) -> list[str]:
+def _secrets(given: Given) -> list[str]:
     found = []
     for name, (vault, group) in SECRETS.items():
         value = str(given[name] or "")
@@ -129,38 +179,22 @@ def _secrets(given: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _renamed(given: Mapping[str, Any]) -> list[str]:
-    return [f"{old} is called {new} now: rename it." for old, new in RENAMED.items() if old in given]
+def _renamed(variables: Mapping[str, Any]) -> list[str]:
+    return [f"{old} is called {new} now: rename it." for old, new in RENAMED.items() if old in variables]
 
 
-def _workers(given: Mapping[str, Any]) -> list[str]:
-    workers = given["celery_workers"]
-    if not workers:
+def _workers(given: Given) -> list[str]:
+    if not given["celery_workers"]:
         return ["celery_workers is empty: no task would ever run. Define a worker."]
-    found = []
-    visibility = int(given["celery_visibility_timeout"])
-    too_long = {}
-    for worker in workers:
-        if not isinstance(worker, Mapping):
-            continue  # the role celery says so
-        limit = {**(given["celery_worker_defaults"] or {}), **worker}.get("time_limit")
-        if limit and float(limit) >= visibility:
-            too_long[worker.get("name")] = limit
-        found += [
-            f"celery_workers: {worker.get('name')} names the host {host}, which is not in the group workers. Mend its `hosts`."
-            for host in worker.get("hosts", [])
-            if host not in given["topology_workers"]
-        ]
-    if too_long:
-        found.append(
-            f"celery_visibility_timeout is {visibility} s, but a task may run longer ("
-            + ", ".join(f"{limit} s in the worker {name}" for name, limit in too_long.items())
-            + "): Redis would hand it to a second worker while it runs. Raise it above the longest time_limit."
-        )
-    return found
+    return [
+        f"celery_workers: {worker['name']} names the host {host}, which is not in the group workers. Mend its `hosts`."
+        for worker in given["celery_workers"]
+        for host in worker.get("hosts", [])
+        if host not in given["topology_workers"]
+    ]
 
 
-def _uploads(given: Mapping[str, Any]) -> list[str]:
+def _uploads(given: Given) -> list[str]:
     """A web server takes an upload, a worker reads it, the proxy serves it."""
     folder = given["django_app_media_root"]
     servers = dict.fromkeys(host for group in ("web", "workers", "proxy") for host in given[f"topology_{group}"])
@@ -173,7 +207,19 @@ def _uploads(given: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _site(given: Mapping[str, Any]) -> list[str]:
+def _time_limits(given: Given) -> list[str]:
+    visibility = given["celery_visibility_timeout"]
+    limits = {worker["name"]: worker.get("time_limit", 0) for worker in complete_workers(given)}
+    too_long = [f"{limit:g} s in the worker {name}" for name, limit in limits.items() if limit >= visibility]
+    if not too_long:
+        return []
+    return [
+        f"celery_visibility_timeout is {visibility} s, but a task may run longer ({', '.join(too_long)}): "
+        "Redis would hand it to a second worker while it runs. Raise it above the longest time_limit."
+    ]
+
+
+def _site_names(given: Given) -> list[str]:
     found = []
     names = given["site_names"]
     if not names:
@@ -183,16 +229,38 @@ def _site(given: Mapping[str, Any]) -> list[str]:
             found.append(f"site_names holds the placeholder {name}: put the site's real host name.")
         elif not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name):
             found.append(f"site_names holds {name!r}, which is not a host name: no scheme, no port, no path.")
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,24}", str(given["app_name"])):
-        found.append(
-            f"app_name is {given['app_name']!r}; it names a system user and units: take at most 25 lower-case letters, digits and "
-            "dashes, a letter first."
-        )
-    if not str(given["site_health_path"]).startswith("/"):
-        found.append(
-            f"site_health_path is {given['site_health_path']!r}: it has to begin with a slash, such as /readyz."
-        )
-    for name, value in (given["app_environment"] or {}).items():
-        if not isinstance(value, str):
-            found.append(f'app_environment: {name} is {value!r}, not text. Quote it: {name}: "{value}".')
     return found
+
+
+def _application(given: Given) -> list[str]:
+    return application_problems("app_name", given["app_name"])
+
+
+def _health_path(given: Given) -> list[str]:
+    path = given["site_health_path"]
+    return (
+        []
+        if path.startswith("/")
+        else [f"site_health_path is {path!r}: it has to begin with a slash, such as /readyz."]
+    )
+
+
+def _environment(given: Given) -> list[str]:
+    return environment_problems(given["app_environment"], "app_environment")
+
+
+def _connections(given: Given) -> list[str]:
+    return environment_problems(given["app_connections"], "app_connections")
+
+
+def _flower(given: Given) -> list[str]:
+    # The role alone may serve it at the top; the site stands there.
+    if given["topology_flower"] and not given["flower_url_prefix"].removeprefix("/"):
+        return ["flower_url_prefix is empty: name the path of the site below which Flower stands, such as flower."]
+    return []
+
+
+RULES: tuple[Callable[[Given], list[str]], ...] = (
+    *(_groups, _archive, _secrets, _workers, _time_limits, _uploads),
+    *(_site_names, _application, _health_path, _environment, _connections, _flower),
+)
