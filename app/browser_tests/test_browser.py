@@ -43,6 +43,17 @@ def test_a_declined_order_says_why(page: Page) -> None:
     expect(page.get_by_text("insufficient funds")).to_be_visible()
 
 
+def test_another_order_in_a_form_that_was_sent_is_no_surprise(page: Page) -> None:
+    place_order(page, "Lentil dal")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("1 x Lentil dal")
+    page.go_back()
+    page.get_by_label("Quantity").fill("2")
+    page.get_by_role("button", name="Place the order").click()
+    expect(page.get_by_text("You sent this form before, with other content")).to_be_visible()
+    page.get_by_role("button", name="Place the order").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("2 x Lentil dal")
+
+
 def test_an_order_can_be_placed_with_the_keyboard_alone(page: Page) -> None:
     page.goto("/")
     page.keyboard.press("Tab")
@@ -86,6 +97,14 @@ def test_a_report_shows_its_progress_until_it_is_done(staff: Page) -> None:
     staff.get_by_role("button", name="Start the report").click()
     expect(staff.locator("[data-state=done]")).to_be_visible()
     expect(staff.locator("#progress")).to_have_js_property("value", 90)
+
+
+def test_reports_are_not_for_customers(member: Page) -> None:
+    answer = member.goto("/reports/")
+    assert answer
+    assert answer.status == 403
+    expect(member.get_by_role("heading", name="Not allowed")).to_be_visible()
+    expect(member.get_by_role("link", name="Reports")).to_have_count(0)
 
 
 def test_a_running_report_can_be_cancelled(staff: Page) -> None:
