@@ -61,6 +61,17 @@ def member(page: Page) -> Page:
     return page
 
 
+@pytest.fixture
+def staff(page: Page) -> Page:
+    """The administrator's page."""
+    page.goto("/login/")
+    page.get_by_label("Username").fill(os.environ["STOCKPOT_ADMIN_USER"])
+    page.get_by_label("Password").fill(os.environ["STOCKPOT_ADMIN_PASSWORD"])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("link", name="Admin")).to_be_visible()
+    return page
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Any:
     report = yield
