@@ -29,9 +29,9 @@ def finish_image(image_id: int) -> str:
     return services.finish_image(image_id=image_id)
 
 
-@shared_task
-def image_failed(task_id: str, *, image_id: int) -> None:
-    services.fail(work=Image.objects.get(pk=image_id), reason=reason_of(task_id))
+@shared_task(bind=True, max_retries=5)
+def image_failed(self: "Task[..., None]", task_id: str, *, image_id: int) -> None:
+    services.fail(work=Image.objects.get(pk=image_id), reason=reason_of(self, task_id))
 
 
 @shared_task(base=RowTask)
@@ -61,12 +61,26 @@ def store_document(found: dict[str, Any], *, document_id: int) -> str:
     return services.store(document_id=document_id, **found)
 
 
-@shared_task
-def document_failed(task_id: str, *, document_id: int) -> None:
-    services.fail(work=Document.objects.get(pk=document_id), reason=reason_of(task_id))
+@shared_task(bind=True, max_retries=5)
+def document_failed(self: "Task[..., None]", task_id: str, *, document_id: int) -> None:
+    services.fail(work=Document.objects.get(pk=document_id), reason=reason_of(self, task_id))
 
 
-def reason_of(task_id: str) -> str:
-    """What the failed task's exception said."""
-    error = AsyncResult(task_id).result
-    return f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "unknown"
+def reason_of(task: "Task[..., None]", failed_id: str) -> str:
+    """What a failed task's exception said.
+
+    A chord's body is said to have failed a moment before its result is stored (`Backend.chord_error_from_stack` of Celery 5.7).
+
+    Args:
+        task: who asks; it is tried again until the result is there.
+        failed_id: the failed task.
+
+    Raises:
+        Retry: the result is not stored yet.
+    """
+    error = AsyncResult(failed_id).result
+    if isinstance(error, Exception):
+        return f"{type(error).__name__}: {error}"
+    if task.request.retries < (task.max_retries or 0):
+        raise task.retry(countdown=1)
+    return "unknown"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from celery.exceptions import Retry
 from core.outbox import AlreadySent
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
@@ -21,7 +22,7 @@ from django.test import Client
 from gateway.server import Server
 from media import services
 from media.models import SIZES, Document, Image
-from media.tasks import download_document
+from media.tasks import download_document, image_failed
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 from pytest_django import Settings
@@ -59,6 +60,18 @@ def test_an_uploaded_picture_ends_ready_in_every_size(user_site: Client, worker:
     for thumbnail in image.thumbnails.all():
         with Pillow.open(thumbnail.file.path) as found:
             assert found.format == "WEBP"
+
+
+@pytest.mark.results
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # by Celery's own backend
+def test_a_reason_that_is_not_stored_yet_is_waited_for(image: Image) -> None:
+    failed_id = str(uuid.uuid4())
+    with pytest.raises(Retry):
+        image_failed(failed_id, image_id=image.pk)
+    image_failed.backend.mark_as_failure(failed_id, ValueError("too small"))
+    image_failed(failed_id, image_id=image.pk)
+    image.refresh_from_db()
+    assert (image.state, image.error) == ("failed", "ValueError: too small")
 
 
 @pytest.mark.results
