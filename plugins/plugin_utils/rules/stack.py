@@ -198,7 +198,7 @@ def _uploads(given: Given) -> list[str]:
     """A web server takes an upload, a worker reads it, the proxy serves it."""
     folder = given["django_app_media_root"]
     servers = dict.fromkeys(host for group in ("web", "workers", "proxy") for host in given[f"topology_{group}"])
-    if not folder or len(servers) < 2 or given["media_is_shared"]:
+    if not folder or given["inventory_hostname"] not in servers or len(servers) < 2 or given["media_is_shared"]:
         return []
     return [
         f"django_app_media_root is {folder}, but {', '.join(servers)} are several servers: an upload would be on one of them alone. "
