@@ -44,14 +44,18 @@ def test_a_declined_order_says_why(page: Page) -> None:
 
 
 def test_another_order_in_a_form_that_was_sent_is_no_surprise(page: Page) -> None:
-    place_order(page, "Lentil dal")
-    expect(page.get_by_role("heading", level=1)).to_contain_text("1 x Lentil dal")
+    page.goto("/")
+    reference = page.locator("[name=reference]").input_value()
+    page.get_by_role("button", name="Place the order").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("1 x")
     page.go_back()
+    # Some browsers keep the page as it was, others ask for it again, which makes a new form.
+    page.locator("[name=reference]").evaluate("(field, kept) => { field.value = kept }", reference)
     page.get_by_label("Quantity").fill("2")
     page.get_by_role("button", name="Place the order").click()
     expect(page.get_by_text("You sent this form before, with other content")).to_be_visible()
     page.get_by_role("button", name="Place the order").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("2 x Lentil dal")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("2 x")
 
 
 def test_an_order_can_be_placed_with_the_keyboard_alone(page: Page) -> None:
