@@ -7,6 +7,8 @@ from typing import Any
 
 import requests
 
+WORKERS = ("critical", "default", "newsletters", "images", "reports", "sweep")
+
 
 class Shop:
     """A visitor of the site: a session that talks to one host through the proxy."""

@@ -284,6 +284,22 @@ def test_a_group_that_cannot_be_is_named(
         assert word in named[0]
 
 
+def test_uploads_on_several_servers_need_storage_that_they_share(problems: Callable[..., list[str]]) -> None:
+    """Said before the first change; silent where storage is shared, or where nothing is uploaded."""
+    apart = {"workers": ["server-2"], "proxy": ["server-3"]}
+    [sentence] = problems({}, apart)
+    for word in ("django_app_media_root", "server-1, server-2, server-3", "media_is_shared: true", MAIN):
+        assert word in sentence
+
+
+@pytest.mark.parametrize("given", [{"media_is_shared": True}, {"django_app_media_root": ""}])
+def test_uploads_that_are_shared_or_not_taken_are_no_mistake(
+    problems: Callable[..., list[str]], given: dict[str, Any]
+) -> None:
+    """On several servers."""
+    assert problems(given, {"workers": ["server-2"], "proxy": ["server-3"]}) == []
+
+
 def test_another_system_is_named(problems: Callable[..., list[str]]) -> None:
     """Before a package of it is touched."""
     found = problems(facts={"distribution": "Ubuntu", "distribution_major_version": "24"})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
+from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import celery, role_problems
 
+STACK = Path(__file__).resolve().parent.parent / "group_vars/all/celery.yml"
 REQUIRED = {
     "celery_application": "shop",
     "celery_app": "config",
@@ -96,3 +100,14 @@ def test_a_routed_queue_without_a_worker_is_named() -> None:
 
 def test_the_rules_speak_of_keys_that_exist() -> None:
     assert {*celery.POSITIVE, *celery.PREFORK_ONLY} <= set(options("celery")["celery_workers"]["options"])
+
+
+def test_every_worker_of_the_stack_is_bounded() -> None:
+    """In time, in memory, and in how long its processes live; a payment is told to end within a minute."""
+    given = yaml.safe_load(STACK.read_text())
+    workers = {worker["name"]: worker for worker in complete_workers(given)}
+    assert problems(*given["celery_workers"], celery_worker_defaults=given["celery_worker_defaults"]) == []
+    for name, worker in workers.items():
+        assert {"soft_time_limit", "time_limit", "max_tasks_per_child", "memory_max"} <= set(worker), name
+    assert workers["critical"]["soft_time_limit"] <= 60
+    assert [name for name, worker in workers.items() if "sweep" in worker["queues"]] == ["sweep"]

@@ -1,8 +1,7 @@
-import smtplib
 from importlib import import_module
 from typing import cast
 
-from core import outbox
+from core import mail, outbox
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.base import SessionBase
@@ -21,29 +20,28 @@ def register(*, username: str, email: str, password: str) -> User:
 
 
 def send_welcome(*, welcome_id: int) -> str:
-    """Sends the mail unless it was sent; returns "sent", "gone" (the user was deleted meanwhile) or the state it is in.
+    """Sends the mail unless it was sent; returns the state, or "elsewhere".
 
     Raises OSError (smtplib's errors are some) if the mail server cannot be reached or answers "try later".
     """
-    with transaction.atomic():
-        # Another worker with the same message leaves it to the one that holds the row.
-        rows = Welcome.objects.select_for_update(skip_locked=True, of=("self",)).select_related("user")
-        welcome = rows.filter(pk=welcome_id).first()
-        if welcome is None:
-            return "gone" if not Welcome.objects.filter(pk=welcome_id).exists() else "elsewhere"
-        if welcome.is_over:
-            return welcome.state
-        name = welcome.user.get_username()
-        text = f"Hello {name},\n\nyour pot is on the stove: {settings.SITE_URL}\n"
-        try:
-            send_mail(f"Welcome, {name}", text, None, [welcome.user.email])
-        except smtplib.SMTPRecipientsRefused as refusal:
-            if any(code < 500 for code, _ in refusal.recipients.values()):
-                raise
-            welcome.move(state=Welcome.State.FAILED, error="The mail server does not know this address.")
-            return welcome.state
-        welcome.move(state=Welcome.State.SENT, error="")
+    welcome = Welcome.objects.select_related("user").get(pk=welcome_id)
+    if welcome.is_over:
         return welcome.state
+    # Claimed, not locked: a slow mail server must not keep a transaction open.
+    if not welcome.claim(seconds=settings.MAIL_CLAIM):
+        return "elsewhere"
+    name = welcome.user.get_username()
+    text = f"Hello {name},\n\nyour pot is on the stove: {settings.SITE_URL}\n"
+    try:
+        send_mail(f"Welcome, {name}", text, None, [welcome.user.email])
+    except OSError as error:
+        if reason := mail.refusal(error):
+            welcome.move(state=Welcome.State.FAILED, error=reason, claimed_until=None)
+            return welcome.state
+        welcome.move(error=f"{type(error).__name__}: {error}", claimed_until=None)
+        raise
+    welcome.move(state=Welcome.State.SENT, error="", claimed_until=None)
+    return welcome.state
 
 
 def clear_expired_sessions() -> None:

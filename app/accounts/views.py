@@ -1,3 +1,4 @@
+from core.throttle import throttled
 from django.contrib import messages
 from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse
@@ -9,6 +10,7 @@ from accounts import services
 from accounts.forms import RegistrationForm
 
 
+@throttled(20)
 @sensitive_post_parameters()
 @require_http_methods(["GET", "POST"])
 def register(request: HttpRequest) -> HttpResponse:

@@ -1,7 +1,7 @@
 import datetime
 from typing import Any, ClassVar
 
-from core.models import OutboxRow
+from core.models import NEEDS_ATTENTION, OutboxRow, sweep_index
 from django.conf import settings
 from django.db import models
 from django.urls import reverse
@@ -18,6 +18,7 @@ class Report(OutboxRow):
         DONE = "done"
         CANCELLED = "cancelled"
         FAILED = "failed"
+        NEEDS_ATTENTION = NEEDS_ATTENTION
 
     task = "analytics.tasks.generate_reports"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING, State.RUNNING)
@@ -32,6 +33,7 @@ class Report(OutboxRow):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        indexes = (sweep_index("report_to_send", "pending", "running"),)
         ordering = ("-created_at",)
         constraints = (
             models.UniqueConstraint(

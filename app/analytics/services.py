@@ -16,7 +16,8 @@ from analytics.models import Line, Report
 def request_report(*, owner: User, days: int, reference: uuid.UUID) -> Report:
     """Queues a report over the given number of days up to today."""
     first_day = timezone.now().date() - datetime.timedelta(days=days - 1)
-    return outbox.create_and_send(Report, reference=reference, owner=owner, first_day=first_day, days=days)
+    values = {"owner": owner, "first_day": first_day, "days": days}
+    return outbox.create_and_send(Report, reference=reference, told_apart_by=("owner", "days"), **values)
 
 
 def request_daily_report(*, day: datetime.date) -> Report:
@@ -53,7 +54,10 @@ def run(*, report_id: int) -> str:
 def add_line(*, report: Report) -> bool:
     """Adds the next day's line and moves on by one, unless another worker did so first."""
     day = report.next_day
-    paid = Order.objects.filter(state=Order.State.PAID, created_at__date=day)
+    midnight = datetime.datetime.combine(day, datetime.time(), datetime.UTC)
+    next_midnight = midnight + datetime.timedelta(days=1)
+    # By when they were paid: a day that is over gets no more of them.
+    paid = Order.objects.filter(state=Order.State.PAID, paid_at__gte=midnight, paid_at__lt=next_midnight)
     figures = paid.aggregate(orders=Count("pk"), revenue=Sum("amount", default=0))
     with transaction.atomic():
         moved = Report.objects.filter(pk=report.pk, position=report.position, state__in=Report.unfinished).update(

@@ -3,6 +3,7 @@ import datetime
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from core import outbox
+from core.rowtask import RowTask
 from django.db import OperationalError
 from django.utils import timezone
 
@@ -10,7 +11,7 @@ from analytics import services
 from analytics.models import Report
 
 
-@shared_task
+@shared_task(base=RowTask)
 def generate_reports(report_id: int) -> str:
     try:
         return services.run(report_id=report_id)

@@ -1,8 +1,8 @@
 import uuid
 
-from core.access import own_or_403
+from core.access import own_or_403, staff_only
 from core.http import UserRequest
-from django.contrib.auth.decorators import login_required
+from core.outbox import AlreadySent
 from django.db.models import Sum
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -14,18 +14,21 @@ from analytics.forms import ReportForm
 from analytics.models import Report
 
 
-@login_required
+@staff_only
 @require_http_methods(["GET", "POST"])
 def reports(request: UserRequest) -> HttpResponse:
-    """The form that starts a report, and the visitor's own reports."""
+    """The form that starts a report, and the reports of whoever looks."""
     form = ReportForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        return redirect(services.request_report(owner=request.user, **form.cleaned_data))
+        try:
+            return redirect(services.request_report(owner=request.user, **form.cleaned_data))
+        except AlreadySent:
+            form.refuse_change()
     context = {"form": form, "reports": Report.objects.filter(owner=request.user)[:20]}
     return render(request, "analytics/reports.html", context, status=422 if form.errors else 200)
 
 
-@login_required
+@staff_only
 @require_GET
 @never_cache
 def report(request: UserRequest, reference: uuid.UUID) -> HttpResponse:
@@ -41,7 +44,7 @@ def report(request: UserRequest, reference: uuid.UUID) -> HttpResponse:
     return render(request, "analytics/_report.html" if request.htmx else "analytics/report.html", context)
 
 
-@login_required
+@staff_only
 @require_POST
 def cancel(request: UserRequest, reference: uuid.UUID) -> HttpResponse:
     found = own_or_403(request, Report, reference)

@@ -3,12 +3,13 @@
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / ".lab" / "screenshots"
 PASSWORD = "cobol-and-soup-" + secrets.token_hex(4)
@@ -38,6 +39,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A new visitor's page; it must not report errors, and is photographed when its test fails."""
     page = context.new_page()
+    page.goto = partial(go, page.goto)  # type: ignore[method-assign]
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
@@ -45,6 +47,17 @@ def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Pa
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png", full_page=True)
     assert errors == []
+
+
+def go(goto: Callable[..., Any], url: str, **options: Any) -> Any:
+    """Load a page. Chromium gives up when this machine's networks change, as they do when containers come and go beside it."""
+    for _ in range(5):
+        try:
+            return goto(url, **options)
+        except Error as error:
+            if "ERR_NETWORK_CHANGED" not in str(error):
+                raise
+    return goto(url, **options)
 
 
 @pytest.fixture
@@ -58,6 +71,17 @@ def member(page: Page) -> Page:
     page.get_by_label(re.compile("Password confirmation")).fill(PASSWORD)
     page.get_by_role("button", name="Register").click()
     expect(page.get_by_role("status")).to_contain_text(f"Welcome, {name}")
+    return page
+
+
+@pytest.fixture
+def staff(page: Page) -> Page:
+    """The administrator's page."""
+    page.goto("/login/")
+    page.get_by_label("Username").fill(os.environ["STOCKPOT_ADMIN_USER"])
+    page.get_by_label("Password").fill(os.environ["STOCKPOT_ADMIN_PASSWORD"])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("link", name="Admin")).to_be_visible()
     return page
 
 

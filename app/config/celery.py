@@ -8,15 +8,17 @@ from celery.signals import setup_logging
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("config")
-app.config_from_object("django.conf:settings", namespace="CELERY")
+# Not all of Django's settings, as is usual: workers tell theirs to whoever asks, and Flower shows them.
+app.config_from_object("config.settings:CELERY")
 app.autodiscover_tasks()
 
 
 @setup_logging.connect
-def use_django_logging(**kwargs: object) -> None:
-    """One log format for web and workers; without this Celery replaces the root logger's handlers."""
+def use_django_logging(loglevel: int, **kwargs: object) -> None:
+    """One log format for web and workers, and the level that the command line asks for; without this Celery replaces the
+    root logger's handlers."""
     from logging.config import dictConfig
 
     from django.conf import settings
 
-    dictConfig(settings.LOGGING)
+    dictConfig({**settings.LOGGING, "root": {**settings.LOGGING["root"], "level": loglevel}})

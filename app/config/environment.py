@@ -27,7 +27,7 @@ def database(name: str, *, pool_size: int) -> dict[str, Any]:
         raise EnvValidationError(f'Environment variable "{name}" is not postgresql://user:password@host:port/name', [])
     found["OPTIONS"] = {"connect_timeout": 5, **found.get("OPTIONS", {})}
     if pool_size:
-        found["OPTIONS"]["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 5}
+        found["OPTIONS"]["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 2}
     return found
 
 

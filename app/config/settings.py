@@ -1,6 +1,8 @@
 """Every setting of the project, read from the environment; README.md lists the variables."""
 
+from math import ceil
 from pathlib import Path
+from typing import Any
 
 import django_stubs_ext
 
@@ -86,17 +88,20 @@ X_FRAME_OPTIONS = "DENY"
 # The proxy redirects to HTTPS, and it alone knows whether a certificate is good enough for HSTS.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 CSRF_FAILURE_VIEW = "core.views.csrf_failure"
+THROTTLE = env.bool("THROTTLE", True)  # off for load tests, which send all from one address
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 UPLOAD_MAX_BYTES = 5 * 1024 * 1024
 UPLOAD_MAX_PIXELS = 40_000_000
+DOCUMENT_MAX_BYTES = 1024 * 1024
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 DATABASES = {
     "default": database(
-        "DATABASE_URL", pool_size=env.int("DATABASE_POOL_SIZE", 8) if env.bool("DATABASE_POOL", True) else 0
+        "DATABASE_URL", pool_size=env.int("DATABASE_POOL_SIZE", 8) if env.bool("DATABASE_POOL", False) else 0
     )
 }
-REDIS_SOCKET = {"socket_timeout": 5, "socket_connect_timeout": 5, "socket_keepalive": True, "health_check_interval": 30}
+# A connection that is not there within a second will not come: whoever waits for a page shall not wait for that.
+REDIS_SOCKET = {"socket_timeout": 5, "socket_connect_timeout": 1, "socket_keepalive": True, "health_check_interval": 30}
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -122,82 +127,102 @@ STORAGES = {
 
 # --- Mail and the services the tasks talk to ------------------------------------------------------------------------
 vars().update(env.email("EMAIL_URL", "console:"))
+# What falls back to something that suits a developer alone; `check --deploy` refuses a production without.
+ADDRESSES_NOT_GIVEN = [name for name in ("EMAIL_URL", "PAYMENT_GATEWAY_URL") if not env.str(name, "")]
+MAIL_CLAIM = 60  # seconds a row is a worker's while it talks to the mail server, which has 10 for each answer
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Stockpot <stockpot@localhost>")
 PAYMENT_GATEWAY_URL = env.str("PAYMENT_GATEWAY_URL", "http://127.0.0.1:8900").rstrip("/")
 CRM_URL = env.str("CRM_URL", PAYMENT_GATEWAY_URL).rstrip("/")
 INVENTORY_URL = env.str("INVENTORY_URL", PAYMENT_GATEWAY_URL).rstrip("/")
-DOWNSTREAM_TIMEOUT = env.int("DOWNSTREAM_TIMEOUT_MS", 5000) / 1000  # seconds to connect, and to wait for each answer
+DOWNSTREAM_TIMEOUT = (
+    env.int("DOWNSTREAM_TIMEOUT_MS", 5000) / 1000
+)  # seconds to connect, and to wait for each part of an answer
+# Seconds one attempt to pay may take: twice a connection and an answer, and as much again for an answer in parts.
+PAYMENT_TIME_LIMIT = ceil(6 * DOWNSTREAM_TIMEOUT)
 
 # --- Celery ---------------------------------------------------------------------------------------------------------
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL")
-CELERY_RESULT_BACKEND = env.str("CELERY_RESULT_BACKEND", CELERY_BROKER_URL)
-CELERY_KEY_PREFIX = env.str("CELERY_KEY_PREFIX", "celery:")
-
-CELERY_ACCEPT_CONTENT = ["json"]
-CELERY_TASK_SERIALIZER = "json"
-CELERY_RESULT_SERIALIZER = "json"
-CELERY_TIMEZONE = "UTC"
-CELERY_ENABLE_UTC = True
-
-CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", 1800)
-CELERY_TASK_SOFT_TIME_LIMIT = env.int("CELERY_TASK_SOFT_TIME_LIMIT", 1500)
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_TASK_ALWAYS_EAGER = env.bool("CELERY_TASK_ALWAYS_EAGER", False)  # for tests only
-
-CELERY_BROKER_POOL_LIMIT = 10
-CELERY_BROKER_CONNECTION_TIMEOUT = 10
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# Must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    **REDIS_SOCKET,
-    "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", 43200),
-    "global_keyprefix": CELERY_KEY_PREFIX,
-    "retry_on_timeout": True,
-}
-CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
-
-CELERY_RESULT_EXPIRES = 86400
-CELERY_RESULT_EXTENDED = True
-CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {
-    "global_keyprefix": CELERY_KEY_PREFIX,
-    "retry_policy": {"timeout": 5.0, "max_retries": 10},
-}
-CELERY_REDIS_SOCKET_TIMEOUT = 5.0
-CELERY_REDIS_SOCKET_CONNECT_TIMEOUT = 5.0
-CELERY_REDIS_SOCKET_KEEPALIVE = True
-CELERY_REDIS_BACKEND_HEALTH_CHECK_INTERVAL = 30
-CELERY_REDIS_RETRY_ON_TIMEOUT = True
-
-CELERY_WORKER_SEND_TASK_EVENTS = True
-CELERY_TASK_SEND_SENT_EVENT = True
-CELERY_TASK_TRACK_STARTED = True
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-
-CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {
-    "payments.*": {"queue": "critical"},
-    "accounts.*": {"queue": "notifications"},
-    "analytics.*": {"queue": "low-priority"},
-    "media.*": {"queue": "images"},
-    "newsletters.*": {"queue": "emails"},
-}
-QUEUES = ["critical", "default", "notifications", "low-priority", "images", "emails"]
-
-# --- How long work may stand still ----------------------------------------------------------------------------------
+KEY_PREFIX = env.str("CELERY_KEY_PREFIX", "celery:")
+QUEUES = ["critical", "default", "notifications", "low-priority", "images", "emails", "sweep"]
 RETRY_BACKOFF_BASE = env.int("RETRY_BACKOFF_BASE_MS", 2000) / 1000  # seconds before the first retry; doubles
 RETRY_BACKOFF_MAX = env.int("RETRY_BACKOFF_MAX", 600)  # seconds
+CELERY: dict[str, Any] = {
+    "broker_url": env.str("CELERY_BROKER_URL"),
+    "result_backend": env.str("CELERY_RESULT_BACKEND", env.str("CELERY_BROKER_URL")),
+    # Messages and results
+    "accept_content": ["json"],
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "timezone": "UTC",
+    "enable_utc": True,
+    "result_expires": 86400,
+    "result_extended": True,
+    "task_track_started": True,
+    "worker_send_task_events": True,
+    "task_send_sent_event": True,
+    "task_always_eager": env.bool("CELERY_TASK_ALWAYS_EAGER", False),  # for tests only
+    # Limits, and what happens to a task whose process is lost
+    "task_time_limit": env.int("CELERY_TASK_TIME_LIMIT", 1800),
+    "task_soft_time_limit": env.int("CELERY_TASK_SOFT_TIME_LIMIT", 1500),
+    "worker_prefetch_multiplier": 1,
+    "task_acks_late": True,
+    # A task whose process was killed is tried again as often as its max_retries say, and then fails for all to see; if the
+    # broker does not take the next attempt, the message goes back.
+    "task_retry_on_worker_lost": True,
+    "task_reject_on_worker_lost": True,
+    # Seconds before a task whose process was killed runs again; where a row is claimed, the claim has lapsed by then.
+    "task_annotations": {
+        "*": {"default_retry_delay": RETRY_BACKOFF_BASE * 10},
+        "payments.tasks.process_payment": {"default_retry_delay": PAYMENT_TIME_LIMIT + 2},
+        "accounts.tasks.send_welcome_email": {"default_retry_delay": MAIL_CLAIM + 2},
+        "newsletters.tasks.send_chunk": {"default_retry_delay": MAIL_CLAIM + 2},
+    },
+    # Connections
+    "broker_pool_limit": 10,
+    "broker_connection_timeout": 2,  # seconds for all attempts of one call; workers try for ever
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    # visibility_timeout must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
+    # No retry_on_timeout: a worker whose subscription breaks would wait in redis-py for ever, active but deaf.
+    "broker_transport_options": {
+        **REDIS_SOCKET,
+        "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", 43200),
+        "global_keyprefix": KEY_PREFIX,
+    },
+    # Once more, for a connection that was cut; the sweep sends what the broker did not take.
+    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0},
+    "result_backend_transport_options": {
+        "global_keyprefix": KEY_PREFIX,
+        "retry_policy": {"timeout": 5.0, "max_retries": 10},
+    },
+    "redis_socket_timeout": 5.0,
+    "redis_socket_connect_timeout": 1.0,
+    "redis_socket_keepalive": True,
+    "redis_backend_health_check_interval": 30,
+    # Which queue a task goes to
+    "task_default_queue": "default",
+    "task_routes": {
+        # What repairs must not wait behind what it repairs.
+        "core.tasks.resend_stuck_work": {"queue": "sweep"},
+        "core.tasks.record_lost_run": {"queue": "sweep"},
+        "payments.*": {"queue": "critical"},
+        "accounts.*": {"queue": "notifications"},
+        "analytics.*": {"queue": "low-priority"},
+        "media.*": {"queue": "images"},
+        "newsletters.*": {"queue": "emails"},
+    },
+    "beat_scheduler": "django_celery_beat.schedulers:DatabaseScheduler",
+}
+
+# --- How long work may stand still ----------------------------------------------------------------------------------
 WORK_DEADLINE = env.int("WORK_DEADLINE", 900)  # seconds a row may not move before the sweep sends its task again
 # Seconds between the steps of a report, to spare the database.
 REPORT_STEP_PAUSE = env.int("REPORT_STEP_PAUSE_MS", 50) / 1000
 
 # --- Logging --------------------------------------------------------------------------------------------------------
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
+    "formatters": {"line": {"()": "core.logs.TaskFormatter", "format": "%(levelname)s %(name)s %(task)s%(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
     "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},

@@ -1,9 +1,11 @@
+from core.throttle import throttled
 from django.conf import settings
 from django.conf.urls.static import static
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/login/", throttled(10)(admin.site.login)),
     path("admin/", admin.site.urls),
     *(path("", include(f"{app}.urls")) for app in ("core", "accounts", "analytics", "crm", "media", "payments")),
 ]

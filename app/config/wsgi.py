@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# Here alone: a worker would close the pool around each task.
+os.environ.setdefault("DATABASE_POOL", "1")
 
 # gunicorn's workers are separate processes that answer for one another at /metrics: prometheus_client adds up their
 # figures from files in a directory, here one for each gunicorn master. It must be known before the import.

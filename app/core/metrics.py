@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from core import recorder, services
+from core import broker, recorder
 
 REQUESTS = Counter("http_requests", "Requests answered.", ["method", "view", "status"])
 DURATION = Histogram("http_request_duration_seconds", "Time until the answer was ready.", ["method", "view"])
@@ -27,7 +27,7 @@ class FleetCollector(Collector):
         lengths = GaugeMetricFamily("celery_queue_length", "Messages waiting.", labels=["queue"])
         broker_up = GaugeMetricFamily("celery_broker_up", "Whether the broker answered.", value=1)
         try:
-            for queue, length in services.queue_lengths().items():
+            for queue, length in broker.queue_lengths().items():
                 lengths.add_metric([queue], length)
         except (OperationalError, OSError):
             broker_up = GaugeMetricFamily("celery_broker_up", "Whether the broker answered.", value=0)

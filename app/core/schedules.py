@@ -1,4 +1,6 @@
-"""What Beat starts, and when (UTC). The admin may change or switch off each schedule: what exists is left alone."""
+"""What Beat starts, and when (UTC). The admin may switch off each schedule and change its times: only its task is ours."""
+
+from typing import Any
 
 from django.db import transaction
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
@@ -16,16 +18,27 @@ MINUTES = {
 
 @transaction.atomic
 def ensure() -> list[str]:
-    """Creates the schedules that are missing and returns their names."""
-    created = []
+    """Creates the schedules that are missing and gives the others their tasks, which may have been renamed.
+
+    Returns a line for each one that it created or mended.
+    """
+    lines = []
     for name, (task, minute, hour) in DAILY.items():
         crontab, _ = CrontabSchedule.objects.get_or_create(minute=minute, hour=hour, timezone="UTC")
-        if PeriodicTask.objects.get_or_create(name=name, defaults={"task": task, "crontab": crontab})[1]:
-            created.append(name)
+        lines += ensure_task(name, {"task": task, "crontab": crontab})
     for name, (task, minutes) in MINUTES.items():
         every, _ = IntervalSchedule.objects.get_or_create(every=minutes, period=IntervalSchedule.MINUTES)
         # With no worker there is no pile of them: the next one does the same.
-        values = {"task": task, "interval": every, "expire_seconds": minutes * 60}
-        if PeriodicTask.objects.get_or_create(name=name, defaults=values)[1]:
-            created.append(name)
-    return created
+        lines += ensure_task(name, {"task": task, "interval": every, "expire_seconds": minutes * 60})
+    return lines
+
+
+def ensure_task(name: str, values: dict[str, Any]) -> list[str]:
+    found, created = PeriodicTask.objects.get_or_create(name=name, defaults=values)
+    if created:
+        return [f"created: {name}"]
+    if found.task == values["task"]:
+        return []
+    found.task = values["task"]
+    found.save()  # tells Beat
+    return [f"mended: {name}"]

@@ -1,16 +1,15 @@
-"""What belongs to no single app: asking the broker how much is waiting, health, pauses before retries."""
+"""What belongs to no single app: health, the record of runs, pauses before retries."""
 
 import logging
 import random
 from datetime import timedelta
-from typing import Any
 
-from celery import current_app
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
+from core import broker
 from core.models import TaskRun
 
 logger = logging.getLogger(__name__)
@@ -33,18 +32,6 @@ def forget_old_runs(*, days: int = 7) -> int:
     return TaskRun.objects.filter(finished_at__lt=timezone.now() - timedelta(days=days)).delete()[0]
 
 
-def queue_lengths() -> dict[str, int]:
-    """Messages that wait in each queue. Raises kombu's OperationalError when the broker does not answer."""
-    lengths = {}
-    with current_app.connection_for_read() as broker, broker.channel() as channel:
-        for name in settings.QUEUES:
-            # Declared as workers declare it, so that RabbitMQ agrees. Not passive: under a key prefix kombu then looks
-            # for a key without it, and finds no queue.
-            queue: Any = current_app.amqp.queues[name](channel)
-            lengths[name] = queue.queue_declare().message_count
-    return lengths
-
-
 def check_database() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
@@ -56,18 +43,13 @@ def check_cache() -> None:
         raise RuntimeError("the cache does not keep what it is given")
 
 
-def check_broker() -> None:
-    with current_app.connection_for_write() as broker, broker.channel():
-        pass
-
-
 def readiness() -> dict[str, str]:
     """Whether each service the site needs answers: "ok", or the kind of error.
 
     Never the error's text, which may hold addresses.
     """
     report = {}
-    for name, check in (("database", check_database), ("cache", check_cache), ("broker", check_broker)):
+    for name, check in (("database", check_database), ("cache", check_cache), ("broker", broker.check)):
         try:
             check()
             report[name] = "ok"

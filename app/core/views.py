@@ -1,11 +1,14 @@
+from django.core.cache import cache
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from kombu.exceptions import OperationalError
 
-from core import metrics, services
+from core import broker, metrics, services
+from core.access import staff_only
 from core.http import Request
 from core.models import TaskRun
 
@@ -29,12 +32,14 @@ def metrics_page(request: HttpRequest) -> HttpResponse:
     return HttpResponse(metrics.page(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+@staff_only
 @require_GET
 @never_cache
 def tasks(request: Request) -> HttpResponse:
     """The last tasks and what waits in the queues; htmx asks for the tables alone."""
     try:
-        lengths = services.queue_lengths()
+        # However many look at the page, the broker is asked once in two seconds.
+        lengths = cache.get_or_set("queue-lengths", broker.queue_lengths, timeout=2)
     except (OperationalError, OSError):
         lengths = None
     context = {"runs": TaskRun.objects.all()[:50], "lengths": lengths}
@@ -60,7 +65,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return error_page(request, 500, "Something broke", "It is not your fault, and it has been logged.")
+    """Without the request: who is signed in stands in the database, which may be what broke."""
+    context = {"status": 500, "title": "Something broke", "advice": "It is not your fault, and it has been logged."}
+    return HttpResponse(render_to_string("error.html", context), status=500)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

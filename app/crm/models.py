@@ -1,6 +1,6 @@
 from typing import ClassVar
 
-from core.models import OutboxRow
+from core.models import NEEDS_ATTENTION, OutboxRow, sweep_index
 from django.db import models
 
 
@@ -11,6 +11,7 @@ class Lead(OutboxRow):
         PENDING = "pending"
         SYNCED = "synced"
         FAILED = "failed"
+        NEEDS_ATTENTION = NEEDS_ATTENTION
 
     class Failure(models.TextChoices):
         TIMEOUT = "timeout", "no answer in time"
@@ -20,7 +21,6 @@ class Lead(OutboxRow):
 
     task = "crm.tasks.sync_lead"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
-    patience = 3600  # longer than the five attempts take
 
     name = models.CharField(max_length=100)
     email = models.EmailField()
@@ -31,6 +31,7 @@ class Lead(OutboxRow):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        indexes = (sweep_index("lead_to_send", "pending"),)
         ordering = ("-created_at",)
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from crm.models import Lead
 
 
 def take(*, reference: uuid.UUID, name: str, email: str, message: str) -> Lead:
-    """Keeps the lead and queues its way to the CRM."""
+    """Keeps the lead and queues its way to the CRM. Raises outbox.AlreadySent if the form came with other content."""
     return outbox.create_and_send(Lead, reference=reference, name=name, email=email, message=message)
 
 

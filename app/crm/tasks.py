@@ -1,11 +1,12 @@
 from celery import Task, shared_task
+from core.rowtask import RowTask
 from core.services import backoff
 
 from crm import client, services
 
 
 # The CRM allows 20 requests a second from each of our workers.
-@shared_task(bind=True, max_retries=4, acks_late=True, rate_limit="20/s")
+@shared_task(base=RowTask, bind=True, max_retries=4, acks_late=True, rate_limit="20/s")
 def sync_lead(self: "Task[..., str]", lead_id: int) -> str:
     """Five attempts with growing, jittered pauses; then the failure is recorded."""
     try:

@@ -9,7 +9,7 @@ from inventory import services
     autoretry_for=(requests.RequestException,),
     retry_backoff=True,
     retry_backoff_max=settings.RETRY_BACKOFF_MAX,
-    retry_jitter=False,  # with jitter the pause may be zero, see core.services.backoff
+    retry_jitter=False,  # Celery's may make no pause at all, see core.services.backoff; one task alone needs none
     max_retries=5,
 )
 def sync_inventory() -> int:

@@ -1,12 +1,13 @@
 import uuid
 from typing import ClassVar
 
-from core.models import OutboxRow
+from core.models import NEEDS_ATTENTION, OutboxRow, sweep_index
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from django.db import models
 from django.urls import reverse
 
+FORMATS = ("JPEG", "PNG", "WEBP")  # the only ones that are ever decoded, whatever else Pillow knows
 SIZES = {"small": 160, "medium": 480, "large": 960}  # longest edge in pixels
 
 
@@ -31,6 +32,7 @@ class Image(OutboxRow):
         PENDING = "pending"
         READY = "ready"
         FAILED = "failed"
+        NEEDS_ATTENTION = NEEDS_ATTENTION
 
     task = "media.tasks.start_thumbnails"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
@@ -38,11 +40,13 @@ class Image(OutboxRow):
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
     file = models.FileField(upload_to=original_path)
+    size = models.PositiveIntegerField(default=0, db_default=0, editable=False, help_text="bytes")
     title = models.CharField(max_length=100)
     state = models.CharField(max_length=20, choices=State.choices, default=State.PENDING)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        indexes = (sweep_index("image_to_send", "pending"),)
         ordering = ("-created_at",)
 
     def __str__(self) -> str:
@@ -74,6 +78,7 @@ class Document(OutboxRow):
         PENDING = "pending"
         READY = "ready"
         FAILED = "failed"
+        NEEDS_ATTENTION = NEEDS_ATTENTION
 
     task = "media.tasks.start_document"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
@@ -87,6 +92,7 @@ class Document(OutboxRow):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        indexes = (sweep_index("document_to_send", "pending"),)
         ordering = ("-created_at",)
 
     def __str__(self) -> str:

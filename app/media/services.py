@@ -1,6 +1,6 @@
 import io
 import uuid
-from typing import Any
+from typing import IO, Any
 
 import requests
 from core import outbox
@@ -12,7 +12,7 @@ from django.db import transaction
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from media.models import SIZES, Document, Image, Thumbnail
+from media.models import FORMATS, SIZES, Document, Image, Thumbnail
 
 
 class Unusable(Exception):
@@ -20,8 +20,12 @@ class Unusable(Exception):
 
 
 def upload(*, owner: User, title: str, file: File[bytes], reference: uuid.UUID) -> Image:
-    """Keeps the picture and queues its thumbnails."""
-    return outbox.create_and_send(Image, reference=reference, owner=owner, title=title, file=file)
+    """Keeps the picture and queues its thumbnails; the same form again keeps the first.
+
+    Raises outbox.AlreadySent if the reference was used for another picture.
+    """
+    values = {"owner": owner, "title": title, "size": file.size, "file": file}
+    return outbox.create_and_send(Image, reference=reference, told_apart_by=("owner", "title", "size"), **values)
 
 
 def make_thumbnail(*, image_id: int, size: str) -> None:
@@ -29,15 +33,25 @@ def make_thumbnail(*, image_id: int, size: str) -> None:
     image = Image.objects.get(pk=image_id)
     if image.is_over or image.thumbnails.filter(size=size).exists():
         return
-    with image.file.open() as original, Pillow.open(original) as picture:
-        # Turned upright, and without the camera's notes about the place.
-        upright = ImageOps.exif_transpose(picture).convert("RGB")
-        upright.thumbnail((SIZES[size], SIZES[size]))
-        content = io.BytesIO()
-        upright.save(content, "WEBP", quality=82)
-    values = {"width": upright.width, "height": upright.height, "file": ContentFile(content.getvalue(), name=size)}
+    with image.file.open() as original:
+        small = shrink(original, longest_edge=SIZES[size])
+    content = io.BytesIO()
+    small.save(content, "WEBP", quality=82)
+    values = {"width": small.width, "height": small.height, "file": ContentFile(content.getvalue(), name=size)}
     Thumbnail.objects.update_or_create(image=image, size=size, defaults=values)
     image.move()
+
+
+def shrink(original: IO[bytes], *, longest_edge: int) -> Pillow.Image:
+    """The picture, at most so many pixels wide and high, upright, and without the camera's notes about the place.
+
+    It is in memory once at its full size. Raises OSError if it is not readable as a picture of our formats.
+    """
+    with Pillow.open(original, formats=FORMATS) as picture:
+        # Colours of a palette cannot be mixed.
+        small = picture.convert("RGB") if picture.mode in ("1", "P") else picture
+        small.thumbnail((longest_edge, longest_edge))
+        return ImageOps.exif_transpose(small).convert("RGB")
 
 
 def finish_image(*, image_id: int) -> str:
@@ -61,16 +75,21 @@ def request_document(*, owner: User, name: str, reference: uuid.UUID) -> Documen
 
 
 def download(*, document_id: int) -> str:
-    """The document's text, from the supplier. Raises requests.RequestException, or Unusable if there is none."""
+    """The document's text, from the supplier. Raises requests.RequestException, or Unusable if there is none or too much."""
     document = Document.objects.get(pk=document_id)
     # The form offers names only: nobody can make the server fetch an address.
     address = f"{settings.INVENTORY_URL}/documents/{document.name}"
-    response = requests.get(address, timeout=settings.DOWNSTREAM_TIMEOUT)
-    if 400 <= response.status_code < 500:
-        raise Unusable(f"The supplier has no {document.name}.")
-    response.raise_for_status()
+    content = b""
+    with requests.get(address, timeout=settings.DOWNSTREAM_TIMEOUT, stream=True) as response:
+        if 400 <= response.status_code < 500:
+            raise Unusable(f"The supplier has no {document.name}.")
+        response.raise_for_status()
+        for part in response.iter_content(65536):
+            content += part
+            if len(content) > settings.DOCUMENT_MAX_BYTES:
+                raise Unusable(f"{document.name} is larger than {settings.DOCUMENT_MAX_BYTES} bytes.")
     document.move()
-    return response.text
+    return content.decode(errors="replace")
 
 
 def process(*, text: str) -> dict[str, Any]:

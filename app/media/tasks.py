@@ -1,17 +1,20 @@
 from typing import Any
 
 import requests
-from celery import chain, chord, shared_task
+from celery import Task, chain, chord, shared_task
 from celery.result import AsyncResult
-from django.conf import settings
+from core.rowtask import RowTask
+from core.services import backoff
 
 from media import services
 from media.models import SIZES, Document, Image
 
 
-@shared_task
+@shared_task(base=RowTask)
 def start_thumbnails(image_id: int) -> None:
     """All sizes in parallel, then the image is ready; a size that fails fails the image."""
+    if Image.objects.get(pk=image_id).is_over:
+        return
     sizes = [make_thumbnail.si(image_id, size) for size in SIZES]
     chord(sizes)(finish_image.si(image_id).on_error(image_failed.s(image_id=image_id)))
 
@@ -26,27 +29,26 @@ def finish_image(image_id: int) -> str:
     return services.finish_image(image_id=image_id)
 
 
-@shared_task
-def image_failed(task_id: str, *, image_id: int) -> None:
-    services.fail(work=Image.objects.get(pk=image_id), reason=reason_of(task_id))
+@shared_task(bind=True, max_retries=5)
+def image_failed(self: "Task[..., None]", task_id: str, *, image_id: int) -> None:
+    services.fail(work=Image.objects.get(pk=image_id), reason=reason_of(self, task_id))
 
 
-@shared_task
+@shared_task(base=RowTask)
 def start_document(document_id: int) -> None:
     """One step after the other, each with the result of the one before; a step that fails fails the document."""
+    if Document.objects.get(pk=document_id).is_over:
+        return
     steps = chain(download_document.si(document_id), process_document.s(), store_document.s(document_id=document_id))
     steps.on_error(document_failed.s(document_id=document_id)).delay()
 
 
-@shared_task(
-    autoretry_for=(requests.RequestException,),
-    retry_backoff=True,
-    retry_backoff_max=settings.RETRY_BACKOFF_MAX,
-    retry_jitter=False,
-    max_retries=3,
-)
-def download_document(document_id: int) -> str:
-    return services.download(document_id=document_id)
+@shared_task(bind=True, max_retries=3)
+def download_document(self: "Task[..., str]", document_id: int) -> str:
+    try:
+        return services.download(document_id=document_id)
+    except requests.RequestException as error:
+        raise self.retry(exc=error, countdown=backoff(retries=self.request.retries)) from error
 
 
 @shared_task
@@ -59,12 +61,26 @@ def store_document(found: dict[str, Any], *, document_id: int) -> str:
     return services.store(document_id=document_id, **found)
 
 
-@shared_task
-def document_failed(task_id: str, *, document_id: int) -> None:
-    services.fail(work=Document.objects.get(pk=document_id), reason=reason_of(task_id))
+@shared_task(bind=True, max_retries=5)
+def document_failed(self: "Task[..., None]", task_id: str, *, document_id: int) -> None:
+    services.fail(work=Document.objects.get(pk=document_id), reason=reason_of(self, task_id))
 
 
-def reason_of(task_id: str) -> str:
-    """What the failed task's exception said."""
-    error = AsyncResult(task_id).result
-    return f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "unknown"
+def reason_of(task: "Task[..., None]", failed_id: str) -> str:
+    """What a failed task's exception said.
+
+    A chord's body is said to have failed a moment before its result is stored (`Backend.chord_error_from_stack` of Celery 5.7).
+
+    Args:
+        task: who asks; it is tried again until the result is there.
+        failed_id: the failed task.
+
+    Raises:
+        Retry: the result is not stored yet.
+    """
+    error = AsyncResult(failed_id).result
+    if isinstance(error, Exception):
+        return f"{type(error).__name__}: {error}"
+    if task.request.retries < (task.max_retries or 0):
+        raise task.retry(countdown=1)
+    return "unknown"

@@ -2,6 +2,7 @@ import uuid
 
 from core.access import own_or_403
 from core.http import UserRequest
+from core.outbox import AlreadySent
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -19,7 +20,10 @@ def images(request: UserRequest) -> HttpResponse:
     """The upload form, and the visitor's own pictures."""
     form = ImageForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
-        return redirect(services.upload(owner=request.user, **form.cleaned_data))
+        try:
+            return redirect(services.upload(owner=request.user, **form.cleaned_data))
+        except AlreadySent:
+            form.refuse_change()
     status = 413 if form.has_error("file", "too_large") else 422 if form.errors else 200
     context = {"form": form, "images": Image.objects.filter(owner=request.user)[:20]}
     return render(request, "media/images.html", context, status=status)
@@ -42,8 +46,11 @@ def documents(request: UserRequest) -> HttpResponse:
     """The form that fetches a document, and the visitor's own documents; htmx asks for the list."""
     form = DocumentForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        services.request_document(owner=request.user, **form.cleaned_data)
-        return redirect("documents")
+        try:
+            services.request_document(owner=request.user, **form.cleaned_data)
+            return redirect("documents")
+        except AlreadySent:
+            form.refuse_change()
     found = list(Document.objects.filter(owner=request.user)[:20])
     context = {"form": form, "documents": found, "busy": not all(document.is_over for document in found)}
     template = "media/_documents.html" if request.htmx else "media/documents.html"

@@ -1,3 +1,4 @@
+from core.admin import OutboxAdmin
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -15,16 +16,15 @@ class NewsletterAdmin(admin.ModelAdmin[Newsletter]):
     def progress(self, newsletter: Newsletter) -> str:
         return ", ".join(map(str, services.progress(newsletter_id=newsletter.pk)))
 
-    @admin.action(description="Send to every subscriber")
+    @admin.action(description="Send to every subscriber", permissions=["change"])
     def start(self, request: HttpRequest, queryset: QuerySet[Newsletter]) -> None:
         chunks = sum(services.start(newsletter_id=newsletter.pk) for newsletter in queryset)
         self.message_user(request, f"{chunks} chunks queued.", messages.SUCCESS if chunks else messages.WARNING)
 
 
 @admin.register(Chunk)
-class ChunkAdmin(admin.ModelAdmin[Chunk]):
+class ChunkAdmin(OutboxAdmin[Chunk]):
     list_display = ("__str__", "state", "delivered", "refused", "error", "moved_at")
-    list_filter = ("state",)
     list_select_related = ("newsletter",)
     readonly_fields = ("newsletter", "first", "last", "position", "state", "delivered", "refused", "error", "moved_at")
 

@@ -1,7 +1,7 @@
 import uuid
 from typing import ClassVar
 
-from core.models import OutboxRow
+from core.models import NEEDS_ATTENTION, OutboxRow, sweep_index
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -11,8 +11,8 @@ from django.urls import reverse
 class Order(OutboxRow):
     """Something a customer wants, and where its payment stands.
 
-    pending -> processing -> paid, or failed (declined), or back to pending (the gateway could not be asked);
-    pending -> cancelled, as long as no charge can be under way.
+    pending -> processing -> paid, or failed (declined), or back to pending (the gateway could not be asked), or needs
+    attention (asking again will not help); pending -> cancelled, as long as no charge can be under way.
     """
 
     class State(models.TextChoices):
@@ -21,6 +21,7 @@ class Order(OutboxRow):
         PAID = "paid"
         FAILED = "failed"
         CANCELLED = "cancelled"
+        NEEDS_ATTENTION = NEEDS_ATTENTION
 
     task = "payments.tasks.process_payment"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING, State.PROCESSING)
@@ -33,12 +34,19 @@ class Order(OutboxRow):
     quantity = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(99)])
     amount = models.PositiveIntegerField(help_text="cents")
     state = models.CharField(max_length=20, choices=State.choices, default=State.PENDING)
-    # A charge was asked for and its outcome is not known: only asking again with the same key can tell.
+    # A charge was asked for and its outcome is not known: only the gateway can tell.
     unsettled = models.BooleanField(default=False, editable=False)
     attempts = models.PositiveIntegerField(default=0, editable=False)
+    # When the gateway first saw the key, which it will not remember for ever.
+    asked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    paid_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        indexes = (
+            sweep_index("order_to_send", "pending", "processing"),
+            models.Index(fields=["paid_at"], condition=models.Q(state="paid"), name="order_paid"),
+        )
         ordering = ("-created_at",)
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
 """What happens to an order. A row is locked only while something is decided, never while the gateway is asked."""
 
+import logging
 import uuid
 from datetime import timedelta
 
@@ -7,11 +8,22 @@ from core import outbox
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from inventory.models import Product
 
 from payments import gateway
 from payments.models import Order, Receipt
+
+logger = logging.getLogger(__name__)
+State = Order.State
+
+# Most gateways remember a key for a day; a charge with a forgotten key would be a second one.
+ASKED_FOR_AT_MOST = timedelta(hours=20)
+
+
+class TooOld(Exception):
+    """The gateway may have forgotten the order's key: asking again could charge twice."""
 
 
 class NotCancellable(Exception):
@@ -19,10 +31,19 @@ class NotCancellable(Exception):
 
 
 def place_order(*, product: Product, quantity: int, reference: uuid.UUID, customer: User | None = None) -> Order:
-    """Creates the order and queues its payment; the same reference again returns the order it made."""
+    """Creates the order and queues its payment; the same form again returns the order it made.
+
+    Raises outbox.AlreadySent if the reference was used for another order.
+    """
     amount = product.price * quantity
     return outbox.create_and_send(
-        Order, reference=reference, product=product, quantity=quantity, amount=amount, customer=customer
+        Order,
+        reference=reference,
+        told_apart_by=("product", "quantity", "customer"),
+        product=product,
+        quantity=quantity,
+        amount=amount,
+        customer=customer,
     )
 
 
@@ -35,44 +56,84 @@ def pay(*, order_id: int) -> str:
     if order is None:
         return Order.objects.values_list("state", flat=True).get(pk=order_id)
     try:
-        charge = gateway.charge(key=str(order.idempotency_key), amount=order.amount)
+        charge = charge_once(order=order)
     except gateway.Declined as error:
-        return settle(order_id=order_id, state=Order.State.FAILED, error=str(error))
+        return settle(order_id=order_id, state=State.FAILED, error=str(error))
+    except (gateway.Refused, TooOld) as error:
+        return settle(order_id=order_id, state=State.NEEDS_ATTENTION, error=str(error), unsettled=order.attempts > 1)
     except gateway.OutcomeUnknown as error:
-        settle(order_id=order_id, state=Order.State.PENDING, error=str(error), unsettled=True)
+        settle(order_id=order_id, state=State.PENDING, error=str(error), unsettled=True)
         raise
-    return settle(order_id=order_id, state=Order.State.PAID, charge=charge)
+    return record_charge(order_id=order_id, charge=charge)
 
 
 def claim(*, order_id: int) -> Order | None:
     """Takes the order for one attempt, or returns None: it is over, or another worker is at it.
 
-    A worker that died in the middle leaves the order in processing; its claim lapses after twice the gateway's timeout.
+    A worker that died in the middle leaves the order in processing; its claim lapses when the task's time limit, which
+    no attempt outlives, is past.
     """
-    lapsed = timezone.now() - timedelta(seconds=2 * settings.DOWNSTREAM_TIMEOUT + 1)
+    now = timezone.now()
+    lapsed = now - timedelta(seconds=settings.PAYMENT_TIME_LIMIT + 1)
     with transaction.atomic():
         order = Order.objects.select_for_update().get(pk=order_id)
-        if order.is_over or (order.state == Order.State.PROCESSING and order.moved_at > lapsed):
+        if order.is_over or (order.state == State.PROCESSING and order.moved_at > lapsed):
             return None
-        order.move(state=Order.State.PROCESSING, attempts=order.attempts + 1, unsettled=True)
+        attempts, asked_at = order.attempts + 1, order.asked_at or now
+        order.move(state=State.PROCESSING, attempts=attempts, asked_at=asked_at, unsettled=True)
         return order
 
 
-def settle(
-    *,
-    order_id: int,
-    state: Order.State,
-    error: str = "",
-    unsettled: bool = False,
-    charge: gateway.Charge | None = None,
-) -> str:
-    """Records how an attempt ended; what another attempt settled in the meantime stays."""
+def charge_once(*, order: Order) -> gateway.Charge:
+    """The charge for the order: the one that an earlier attempt made, or a new one.
+
+    Raises TooOld, and what the gateway module raises.
+    """
+    key, reference = str(order.idempotency_key), str(order.reference)
+    if order.attempts > 1:
+        found = gateway.find(reference=reference)
+        if found:
+            logger.warning("order %s: found the charge %s of an earlier attempt", order.pk, found.id)
+            return found
+        if order.asked_at and timezone.now() - order.asked_at > ASKED_FOR_AT_MOST:
+            raise TooOld(f"There is no charge, and the first attempt is more than {ASKED_FOR_AT_MOST} ago.")
+    return gateway.charge(key=key, reference=reference, amount=order.amount)
+
+
+def settle(*, order_id: int, state: Order.State, error: str, unsettled: bool = False) -> str:
+    """Records how an attempt without a charge ended; what another attempt settled in the meantime stays."""
     with transaction.atomic():
         order = Order.objects.select_for_update().get(pk=order_id)
-        if charge:
-            Receipt.objects.get_or_create(order=order, defaults={"charge": charge.id, "amount": charge.amount})
-        if not order.is_over:
+        if order.is_over:
+            logger.warning("order %s is %s already; a late attempt ended with: %s", order.pk, order.state, error)
+        else:
             order.move(state=state, error=error, unsettled=unsettled)
+            urgent = logging.CRITICAL if state == State.NEEDS_ATTENTION else logging.WARNING
+            logger.log(urgent, "order %s is %s: %s", order.pk, state, error)
+        return order.state
+
+
+def record_charge(*, order_id: int, charge: gateway.Charge) -> str:
+    """Records that the customer was charged; returns the state the order is in then.
+
+    It is paid, unless the money does not fit what is known of the order: that needs a person.
+    """
+    with transaction.atomic():
+        order = Order.objects.select_for_update().get(pk=order_id)
+        receipt, _ = Receipt.objects.get_or_create(order=order, defaults={"charge": charge.id, "amount": charge.amount})
+        problem = ""
+        if receipt.charge != charge.id:
+            problem = f"Charged twice: {receipt.charge} and {charge.id}."
+        elif charge.amount != order.amount:
+            problem = f"Charged {charge.amount} cents instead of {order.amount}: {charge.id}."
+        elif order.state in (State.FAILED, State.CANCELLED):
+            problem = f"Charged although {order.state}: {charge.id}."
+        if problem:
+            logger.critical("order %s: %s", order.pk, problem)
+            order.move(state=State.NEEDS_ATTENTION, error=problem, unsettled=False)
+        elif order.state != State.PAID:
+            order.move(state=State.PAID, error="", unsettled=False, paid_at=timezone.now())
+            logger.info("order %s is paid: %s", order.pk, charge.id)
         return order.state
 
 
@@ -82,5 +143,37 @@ def cancel(*, order_id: int) -> Order:
         order = Order.objects.select_for_update().get(pk=order_id)
         if not order.can_be_cancelled:
             raise NotCancellable(f"The order is {order.state} and cannot be cancelled now.")
-        order.move(state=Order.State.CANCELLED)
+        order.move(state=State.CANCELLED)
         return order
+
+
+def charge_anew(*, orders: QuerySet[Order]) -> int:
+    """Lets orders that need attention be charged with a new key, after another look for a charge; returns how many.
+
+    For orders that are too old for the key they have, and whose customer still wants them.
+    """
+    count = 0
+    for order in orders.filter(state=State.NEEDS_ATTENTION, receipt=None):
+        with transaction.atomic():
+            if Order.objects.filter(pk=order.pk, state=State.NEEDS_ATTENTION).update(
+                state=State.PENDING, idempotency_key=uuid.uuid4(), asked_at=None, moved_at=timezone.now(), sends=0
+            ):
+                logger.warning("order %s is charged with a new key", order.pk)
+                outbox.send_on_commit(order)
+                count += 1
+    return count
+
+
+def close_unpaid(*, orders: QuerySet[Order]) -> int:
+    """Cancels orders that need attention and for which the gateway knows no charge; returns how many.
+
+    Raises gateway.OutcomeUnknown or gateway.Refused if it does not tell.
+    """
+    count = 0
+    for order in orders.filter(state=State.NEEDS_ATTENTION, receipt=None):
+        if gateway.find(reference=str(order.reference)) is None:
+            count += Order.objects.filter(pk=order.pk, state=State.NEEDS_ATTENTION).update(
+                state=State.CANCELLED, unsettled=False, moved_at=timezone.now()
+            )
+            logger.warning("order %s is cancelled: no charge", order.pk)
+    return count

@@ -1,6 +1,7 @@
 """The services the tests run against: PostgreSQL and Redis from bin/test-app, the stand-in for the downstream services and
 a mail server in this process, and one real worker for the whole session."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,7 +17,8 @@ import redis
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from celery import current_app
-from core import services
+from celery.utils.nodenames import host_format
+from core import broker
 from django.conf import settings as configured
 from django.contrib.auth.models import User
 from django.core.cache import cache
@@ -39,36 +41,38 @@ def wait_until(function: Callable[[], Value], timeout: float = 15) -> Value:
     return answer
 
 
+def database_of_tests() -> str:
+    """The address of the database that tests write to."""
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path="/" + connection.settings_dict["NAME"]).geturl()
+
+
 class Worker:
-    """A `celery worker` process for every queue, on the test database."""
+    """A `celery worker` process on the test database, for every queue unless some are named."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "test", *, queues: list[str] | None = None, loglevel: str = "ERROR") -> None:
+        self.name, self.queues, self.loglevel = name, queues or configured.QUEUES, loglevel
         self.process: subprocess.Popen[bytes] | None = None
-        self.broker = redis.Redis.from_url(configured.CELERY_BROKER_URL)
+        self.broker = redis.Redis.from_url(configured.CELERY["broker_url"])
 
-    def start(self) -> None:
+    def start(self, log: IO[bytes] | None = None) -> None:
+        """Starts it unless it runs, and waits until it answers. log: a file for what it writes."""
         if self.process and self.process.poll() is None:
             return
         # What a killed worker held would come back after the visibility timeout, twelve hours from now.
         self.broker.delete("celery:unacked", "celery:unacked_index")
-        address = urlsplit(os.environ["DATABASE_URL"])
-        database = address._replace(path="/" + connection.settings_dict["NAME"]).geturl()
-        command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--concurrency=4", "--loglevel=ERROR"]
-        command += [
-            "--queues",
-            ",".join(configured.QUEUES),
-            "--hostname=test@%h",
-            "--without-mingle",
-            "--without-gossip",
-        ]
-        environment = os.environ | {"DATABASE_URL": database, "DATABASE_POOL": "1"}
-        self.process = subprocess.Popen(command, env=environment, start_new_session=True)
-        wait_until(lambda: current_app.control.ping(timeout=0.2, limit=1), timeout=30)
+        command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--without-mingle", "--without-gossip"]
+        command += ["--concurrency=4", f"--queues={','.join(self.queues)}"]
+        command += [f"--hostname={self.name}@%h", f"--loglevel={self.loglevel}"]
+        environment = os.environ | {"DATABASE_URL": database_of_tests()}
+        self.process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=log)
+        here = [host_format(f"{self.name}@%h")]
+        wait_until(lambda: current_app.control.ping(destination=here, timeout=0.2, limit=1), timeout=30)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Signals the worker and its children alike."""
         assert self.process
-        os.killpg(self.process.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it may have ended
+            os.killpg(self.process.pid, number)
 
     def kill(self) -> None:
         """Ends the worker as a power cut would."""
@@ -81,7 +85,10 @@ class Worker:
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(30)
+            try:
+                self.process.wait(30)
+            finally:
+                self.send_signal(signal.SIGKILL)
 
     def control(self, command: str) -> list[dict[str, Any]]:
         """The tasks the worker has in the given stage: "active", "reserved" ..."""
@@ -89,7 +96,7 @@ class Worker:
         return [task for tasks in answer.values() for task in tasks]
 
     def is_idle(self) -> bool:
-        return not any(services.queue_lengths().values()) and not self.broker.hlen("celery:unacked")
+        return not any(broker.queue_lengths().values()) and not self.broker.hlen("celery:unacked")
 
 
 @pytest.fixture(scope="session")
@@ -132,14 +139,16 @@ def misbehave(server: Server, service: str, mode: str, **options: float) -> None
 
 
 class Mailbox:
-    """A mail server's handler: keeps what is delivered, refuses addresses at `refused`, can be out of order."""
+    """A mail server's handler: keeps what is delivered, refuses addresses at `refused`, can be out of order for a
+    number of `failures`, or too `busy` for so many mails to `greylisted`."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         self.envelopes: list[Envelope] = []
-        self.failures = 0
+        self.failures, self.answer = 0, "451 out of order"
+        self.busy = 0
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -148,13 +157,16 @@ class Mailbox:
             return "550 no such user"
         if address.endswith("@later.example"):
             return "450 try later"
+        if address.endswith("@greylisted.example") and self.busy:
+            self.busy -= 1
+            return "451 greylisted"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self.failures:
             self.failures -= 1
-            return "451 out of order"
+            return self.answer
         self.envelopes.append(envelope)
         return "250 OK"
 
@@ -209,6 +221,15 @@ def admin(db: None) -> User:
 def site() -> Client:
     """A visitor behind the proxy that ends TLS."""
     return Client(headers={"x-forwarded-proto": "https"}, raise_request_exception=False)
+
+
+@pytest.fixture
+def staff_site(user: User) -> Client:
+    """A member of staff who may look and no more."""
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    site = Client(headers={"x-forwarded-proto": "https"}, raise_request_exception=False)
+    site.force_login(user)
+    return site
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from accounts.models import Welcome
 from accounts.tasks import cleanup_sessions, send_welcome_email
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
@@ -61,9 +62,9 @@ def test_a_bad_registration_is_explained(site: Client, user: User, change: dict[
 
 def test_a_user_can_sign_in_and_out(site: Client, user: User) -> None:
     site.post("/login/", {"username": "ada", "password": "correct horse battery"})
-    assert site.get("/reports/").status_code == 200
+    assert site.get("/images/").status_code == 200
     site.post("/logout/")
-    assert site.get("/reports/").status_code == 302
+    assert site.get("/images/").status_code == 302
 
 
 def test_the_mail_is_sent_once(welcome: Welcome, mails: Mailbox) -> None:
@@ -72,8 +73,9 @@ def test_the_mail_is_sent_once(welcome: Welcome, mails: Mailbox) -> None:
 
 
 def test_a_user_deleted_meanwhile_is_not_an_error(welcome: Welcome, mails: Mailbox) -> None:
+    key = welcome.pk
     welcome.user.delete()
-    assert services.send_welcome(welcome_id=welcome.pk) == "gone"
+    assert send_welcome_email.apply(args=(key,), throw=True).get() == "gone"
     assert mails.envelopes == []
 
 
@@ -81,7 +83,7 @@ def test_an_address_the_server_refuses_is_recorded(welcome: Welcome, mails: Mail
     User.objects.update(email="nobody@refused.example")
     assert services.send_welcome(welcome_id=welcome.pk) == Welcome.State.FAILED
     welcome.refresh_from_db()
-    assert "does not know" in welcome.error
+    assert "550 no such user" in welcome.error
 
 
 def test_an_address_the_server_defers_is_tried_again(welcome: Welcome, mails: Mailbox) -> None:
@@ -90,6 +92,31 @@ def test_an_address_the_server_defers_is_tried_again(welcome: Welcome, mails: Ma
         services.send_welcome(welcome_id=welcome.pk)
     welcome.refresh_from_db()
     assert welcome.state == Welcome.State.PENDING
+    assert "450" in welcome.error
+
+
+def test_a_mail_the_server_will_never_take_fails_and_says_why(welcome: Welcome, mails: Mailbox) -> None:
+    mails.failures, mails.answer = 1, "554 no soup here"
+    assert services.send_welcome(welcome_id=welcome.pk) == Welcome.State.FAILED
+    welcome.refresh_from_db()
+    assert "554 no soup here" in welcome.error
+
+
+def test_the_row_is_claimed_and_not_locked_while_the_mail_server_is_asked(
+    welcome: Welcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*args: object) -> None:
+        seen.append((len(connection.savepoint_ids), services.send_welcome(welcome_id=welcome.pk)))
+
+    seen: list[tuple[int, str]] = []
+    monkeypatch.setattr("accounts.services.send_mail", look)
+    assert services.send_welcome(welcome_id=welcome.pk) == "sent"
+    assert seen == [(len(connection.savepoint_ids), "elsewhere")]
+
+
+def test_the_claim_of_a_lost_worker_lapses(welcome: Welcome, mails: Mailbox) -> None:
+    welcome.claim(seconds=0)
+    assert services.send_welcome(welcome_id=welcome.pk) == "sent"
 
 
 @pytest.mark.results

@@ -35,12 +35,24 @@ def report(user: User) -> Report:
 
 
 def test_a_report_counts_the_paid_orders_of_each_day(report: Report, order: Order) -> None:
-    order.move(state=Order.State.PAID)
+    order.move(state=Order.State.PAID, paid_at=timezone.now())
     Order.objects.create(product=order.product, amount=99)  # pending: not revenue
     assert services.run(report_id=report.pk) == State.DONE
     report.refresh_from_db()
     assert report.position == report.lines.count() == 5
     assert [(line.orders, line.revenue) for line in report.lines.all()] == 4 * [(0, 0)] + [(1, 1300)]
+
+
+def test_an_order_counts_on_the_day_it_is_paid(report: Report, order: Order) -> None:
+    """Not on the day it was placed, whose nightly report may be there already."""
+    before = datetime.timedelta(days=2)
+    order.move(state=Order.State.PAID, paid_at=timezone.now())
+    Order.objects.filter(pk=order.pk).update(created_at=timezone.now() - before)
+    late = Order.objects.create(
+        product=order.product, amount=99, state=Order.State.PAID, paid_at=timezone.now() - before
+    )
+    services.run(report_id=report.pk)
+    assert [line.revenue for line in report.lines.all()] == [0, 0, late.amount, 0, order.amount]
 
 
 def test_a_report_goes_on_where_a_lost_worker_stopped(report: Report) -> None:
@@ -73,7 +85,7 @@ def test_a_finished_report_cannot_be_cancelled(report: Report) -> None:
 
 
 def test_an_error_fails_the_report_and_is_shown(
-    report: Report, user_site: Client, monkeypatch: pytest.MonkeyPatch
+    report: Report, staff_site: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*, report: Report) -> bool:
         raise ValueError("no such day")
@@ -81,7 +93,7 @@ def test_an_error_fails_the_report_and_is_shown(
     monkeypatch.setattr("analytics.services.add_line", broken)
     with pytest.raises(ValueError, match="no such day"):
         generate_reports(report.pk)
-    page = user_site.get(report.get_absolute_url()).content.decode()
+    page = staff_site.get(report.get_absolute_url()).content.decode()
     assert "ValueError: no such day" in page
 
 
@@ -116,18 +128,18 @@ def test_the_daily_report_is_over_yesterday_and_exists_once(db: None) -> None:
 
 
 @pytest.mark.results
-def test_a_person_starts_a_report_and_watches_it_finish(user_site: Client, worker: Worker) -> None:
-    page = user_site.post("/reports/", {"days": 30, "reference": uuid.uuid4()})
-    wait_until(lambda: 'data-state="done"' in user_site.get(page["Location"]).content.decode())
-    assert "30 of 30" in user_site.get(page["Location"]).content.decode()
+def test_a_person_starts_a_report_and_watches_it_finish(staff_site: Client, worker: Worker) -> None:
+    page = staff_site.post("/reports/", {"days": 30, "reference": uuid.uuid4()})
+    wait_until(lambda: 'data-state="done"' in staff_site.get(page["Location"]).content.decode())
+    assert "30 of 30" in staff_site.get(page["Location"]).content.decode()
 
 
 @pytest.mark.results
-def test_a_person_cancels_a_running_report(user_site: Client, worker: Worker) -> None:
-    page = user_site.post("/reports/", {"days": 365, "reference": uuid.uuid4()})
+def test_a_person_cancels_a_running_report(staff_site: Client, worker: Worker) -> None:
+    page = staff_site.post("/reports/", {"days": 365, "reference": uuid.uuid4()})
     wait_until(lambda: Report.objects.filter(state=State.RUNNING).exists())
-    user_site.post(page["Location"] + "cancel")
-    wait_until(lambda: 'data-state="cancelled"' in user_site.get(page["Location"]).content.decode())
+    staff_site.post(page["Location"] + "cancel")
+    wait_until(lambda: 'data-state="cancelled"' in staff_site.get(page["Location"]).content.decode())
     assert Report.objects.get().lines.count() < 365
 
 
@@ -149,15 +161,17 @@ def test_people_go_before_the_nightly_report(report: Report, monkeypatch: pytest
     assert sent == [0, 6]
 
 
-def test_a_report_belongs_to_its_owner(report: Report, site: Client, admin: User) -> None:
-    other = User.objects.create_user("eve")
-    assert site.get(report.get_absolute_url()).status_code == 302
-    site.force_login(other)
-    assert site.get(report.get_absolute_url()).status_code == 403
+def test_the_companys_figures_are_for_staff_only(report: Report, site: Client, user: User, admin: User) -> None:
+    pages = ["/reports/", report.get_absolute_url()]
+    assert [site.get(page).status_code for page in pages] == [302, 302]
+    site.force_login(user)
+    assert [site.get(page).status_code for page in pages] == [403, 403]
+    assert site.post("/reports/", {"days": 30, "reference": uuid.uuid4()}).status_code == 403
     assert site.post(f"{report.get_absolute_url()}cancel").status_code == 403
+    assert "/reports/" not in site.get("/").content.decode()
     site.force_login(admin)
-    assert site.get(report.get_absolute_url()).status_code == 200
+    assert [site.get(page).status_code for page in pages] == [200, 200]
 
 
-def test_an_unknown_period_is_refused(user_site: Client) -> None:
-    assert user_site.post("/reports/", {"days": 31, "reference": uuid.uuid4()}).status_code == 422
+def test_an_unknown_period_is_refused(staff_site: Client) -> None:
+    assert staff_site.post("/reports/", {"days": 31, "reference": uuid.uuid4()}).status_code == 422

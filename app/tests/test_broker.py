@@ -1,18 +1,26 @@
 """What the app leaves in Redis: only under its prefixes, and never a secret."""
 
+import contextlib
+import os
+import socket
+import subprocess
+import sys
 import uuid
+from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 from celery import current_app
-from core import services
+from core import broker as waiting
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
+from inventory.models import Product
 from payments.models import Order
 from payments.tasks import process_payment
 
-from tests.conftest import Worker, wait_until
+from tests.conftest import Worker, database_of_tests, wait_until
 
 PASSWORD = "cobol-and-soup"
 
@@ -49,12 +57,23 @@ def test_no_secret_travels_in_a_message(site: Client, worker: Worker, product: o
 
 
 @pytest.mark.results
+@pytest.mark.parametrize("question", ["conf", "report", "stats"])
+def test_what_a_worker_tells_about_itself_holds_no_secret(worker: Worker, question: str) -> None:
+    """Flower shows it to whoever may look."""
+    answer = repr(getattr(current_app.control.inspect(timeout=5, limit=1), question)())
+    assert "test@" in answer
+    secrets = [settings.SECRET_KEY, settings.DATABASES["default"]["PASSWORD"]]
+    secrets += [urlsplit(address).password for address in (settings.CELERY["broker_url"], os.environ["CACHE_URL"])]
+    assert [secret for secret in secrets if not secret or secret in answer] == []
+
+
+@pytest.mark.results
 def test_every_key_is_under_the_prefix_its_user_may_write(order: Order, worker: Worker, site: Client) -> None:
     assert process_payment.delay(order.pk).get(timeout=15) == Order.State.PAID
     site.get("/readyz")
     prefixes = {}
     for number in range(3):
-        address = settings.CELERY_BROKER_URL.removesuffix("/1")
+        address = settings.CELERY["broker_url"].removesuffix("/1")
         keys = redis.Redis.from_url(f"{address}/{number}").scan_iter("*")
         prefixes[number] = {key.split(b":")[0] for key in keys}
     assert prefixes[0] == {b"cache"}
@@ -66,9 +85,71 @@ def test_queue_lengths_count_every_priority(worker: Worker) -> None:
     worker.kill()
     for priority in (0, 6, 9):
         current_app.send_task("celery.accumulate", queue="low-priority", priority=priority)
-    assert services.queue_lengths() == dict.fromkeys(settings.QUEUES, 0) | {"low-priority": 3}
+    assert waiting.queue_lengths() == dict.fromkeys(settings.QUEUES, 0) | {"low-priority": 3}
     worker.start()
     wait_until(worker.is_idle)
+
+
+def listening(broker: redis.Redis) -> dict[str, str]:
+    """The connections on which an idle worker waits, by what for: messages (b, blocked), and remote control (P)."""
+    return {
+        client["flags"]: client["addr"]
+        for client in broker.client_list()
+        if client["db"] == "1" and client["flags"] in "bP"
+    }
+
+
+@pytest.mark.results
+@pytest.mark.parametrize("cut", ["b", "P", "bP"], ids=["messages", "control", "both"])
+def test_an_idle_worker_whose_connections_are_cut_goes_on_consuming(worker: Worker, cut: str) -> None:
+    for number in range(3):
+        found = wait_until(lambda: connections if len(connections := listening(worker.broker)) == 2 else None)
+        assert found
+        for waiting_for in cut:
+            worker.broker.client_kill(found[waiting_for])
+        result = current_app.send_task("celery.accumulate", args=(number,), kwargs={"index": 0}, queue="default")
+        assert result.get(timeout=10) == number
+
+
+@pytest.fixture
+def void() -> Iterator[str]:
+    """An address that neither takes nor refuses connections, as behind a firewall that drops packets."""
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # more than may wait to be accepted
+            client = opened.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+VISIT = """
+import signal, sys, django
+django.setup()
+from django.test import Client
+signal.alarm(10)  # seconds a visitor waits
+site = Client(headers={"x-forwarded-proto": "https"})
+form = dict(pair.split("=") for pair in sys.argv[2:])
+print((site.post(sys.argv[1], form) if form else site.get(sys.argv[1])).status_code)
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_site_goes_on_while_redis_swallows_every_packet(product: Product, void: str) -> None:
+    """An order is taken while its visitor still waits, and the sweep sends it later."""
+    variables = os.environ | {
+        "DATABASE_URL": database_of_tests(),
+        "CACHE_URL": f"redis://{void}/0",
+        "CELERY_BROKER_URL": f"redis://{void}/1",
+        "CELERY_RESULT_BACKEND": f"redis://{void}/2",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+    form = [f"product={product.pk}", "quantity=1", f"reference={uuid.uuid4()}"]
+    for visit, status in (["/", *form], "302"), (["/readyz"], "503"):
+        program = [sys.executable, "-c", VISIT, *visit]
+        result = subprocess.run(program, env=variables, capture_output=True, text=True)
+        assert result.stdout.strip() == status, result.stderr
+    assert Order.objects.get().state == Order.State.PENDING
 
 
 @pytest.mark.results

@@ -62,6 +62,19 @@ def test_a_password_with_special_characters_survives_its_url(monkeypatch: pytest
     assert found["OPTIONS"]["pool"]["max_size"] == 4
 
 
+@pytest.mark.parametrize(
+    ("program", "pools"),
+    [("from config.celery import app; app.conf.broker_url", False), ("import config.wsgi", True)],
+    ids=["worker", "web"],
+)
+def test_web_processes_alone_keep_database_connections(program: str, pools: bool) -> None:
+    """Celery closes them around each task."""
+    tell = "from django.conf import settings; print('pool' in settings.DATABASES['default']['OPTIONS'])"
+    variables = {name: value for name, value in os.environ.items() if name != "DATABASE_POOL"}
+    result = subprocess.run([sys.executable, "-c", f"{program}; {tell}"], env=variables, capture_output=True, text=True)
+    assert result.stdout.strip() == str(pools), result.stderr
+
+
 def test_a_database_address_may_ask_for_tls_and_other_options(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     address = os.environ["DATABASE_URL"]
     monkeypatch.setenv("SOME_URL", f"{address}?sslmode=verify-full&sslrootcert=/etc/ca.pem&connect_timeout=2")
@@ -85,6 +98,18 @@ def test_mail_settings_come_from_one_address(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_deployment_checks_have_no_complaint() -> None:
     result = manage("check", "--deploy", "--fail-level", "WARNING", LOG_LEVEL="INFO")
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("name", ["EMAIL_URL", "PAYMENT_GATEWAY_URL"])
+def test_a_deployment_without_an_address_for_mails_or_payments_is_refused(name: str) -> None:
+    result = manage("check", "--deploy", **{name: ""})
+    assert result.returncode != 0
+    assert f"{name} is not set" in result.stderr
+    assert manage("check", **{name: ""}).returncode == 0
+
+
+def test_mails_may_be_printed_by_who_says_so() -> None:
+    assert manage("check", "--deploy", EMAIL_URL="console:").returncode == 0
 
 
 def test_static_files_are_collected_with_hashes_and_without_a_database(tmp_path: object) -> None:
@@ -117,7 +142,9 @@ ROUTES = {
     "analytics.tasks.daily_report": "low-priority",
     "media.tasks.make_thumbnail": "images",
     "newsletters.tasks.send_chunk": "emails",
-    "core.tasks.resend_stuck_work": "default",
+    "core.tasks.resend_stuck_work": "sweep",
+    "core.tasks.record_lost_run": "sweep",
+    "core.tasks.forget_old_runs": "default",
     "some.library.task": "default",
 }
 
@@ -129,7 +156,7 @@ def test_each_task_goes_to_its_queue() -> None:
 
 
 def test_every_route_leads_to_a_known_queue() -> None:
-    routed = {route["queue"] for route in settings.CELERY_TASK_ROUTES.values()}
+    routed = {route["queue"] for route in settings.CELERY["task_routes"].values()}
     assert routed | {"default"} == set(settings.QUEUES)
 
 
@@ -146,8 +173,9 @@ CELERY = {
     "worker_prefetch_multiplier": 1,
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
+    "task_retry_on_worker_lost": True,
     "broker_pool_limit": 10,
-    "broker_connection_timeout": 10,
+    "broker_connection_timeout": 2,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
     "worker_send_task_events": True,
@@ -163,5 +191,5 @@ def test_celery_is_configured_for_work_that_must_not_be_lost() -> None:
 def test_the_broker_gives_up_on_dead_connections_and_not_on_long_tasks() -> None:
     options = current_app.conf.broker_transport_options
     assert options["visibility_timeout"] == 43200
-    assert (options["socket_timeout"], options["socket_connect_timeout"], options["socket_keepalive"]) == (5, 5, True)
+    assert (options["socket_timeout"], options["socket_connect_timeout"], options["socket_keepalive"]) == (5, 1, True)
     assert options["health_check_interval"] > 0

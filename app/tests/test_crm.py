@@ -78,3 +78,11 @@ def test_the_contact_form_makes_one_lead_however_often_it_is_sent(site: Client, 
     for _ in range(2):
         assert "Thank you, Alan" in site.post("/contact/", form, follow=True).content.decode()
     assert Lead.objects.count() == 1
+
+
+def test_another_message_in_the_same_form_is_not_thanked_for_and_thrown_away(site: Client, db: None) -> None:
+    form = {"name": "Alan", "email": "alan@example.org", "message": "soup", "reference": uuid.uuid4()}
+    site.post("/contact/", form, follow=True)
+    response = site.post("/contact/", form | {"message": "and stew"}, follow=True)
+    assert "Thank you" not in response.content.decode()
+    assert "You sent this form before" in response.content.decode()

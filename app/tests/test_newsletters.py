@@ -1,8 +1,11 @@
 """A newsletter to many addresses, in chunks."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from newsletters import services, tasks
 from newsletters.models import Chunk, Newsletter, Subscriber
 from pytest_django import DjangoCaptureOnCommitCallbacks
@@ -69,15 +72,56 @@ def test_a_chunk_goes_on_after_the_last_address_served(chunk: Chunk, mails: Mail
     assert len(mails.envelopes) == 2
 
 
-def test_of_two_workers_with_one_chunk_the_slower_one_stops(
+def test_a_chunk_is_one_workers_at_a_time(chunk: Chunk, mails: Mailbox) -> None:
+    assert chunk.claim(seconds=60)
+    assert services.send_chunk(chunk_id=chunk.pk) == "elsewhere"
+    assert mails.envelopes == []
+
+
+def test_two_workers_with_one_chunk_send_each_mail_once(
     chunk: Chunk, mails: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def overtaken(**kwargs: object) -> bool:
-        Chunk.objects.update(position=chunk.last)
-        return True
+    # A second worker comes with the same chunk while the first one sends: a message of the sweep.
+    def sends_too(**options: Any) -> Any:
+        ends.append(services.send_chunk(chunk_id=chunk.pk))
+        return deliver(**options)
+
+    deliver, ends = services.deliver, list[str]()
+    monkeypatch.setattr(services, "deliver", sends_too)
+    assert services.send_chunk(chunk_id=chunk.pk) == Chunk.State.SENT
+    assert ends == 5 * ["elsewhere"]
+    assert len(mails.envelopes) == 5
+
+
+def test_a_worker_whose_claim_was_taken_stops(chunk: Chunk, mails: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def overtaken(**options: Any) -> str:
+        Chunk.objects.update(claimed_until=timezone.now())
+        return "delivered"
 
     monkeypatch.setattr(services, "deliver", overtaken)
     assert services.send_chunk(chunk_id=chunk.pk) == "elsewhere"
+    assert Chunk.objects.get().delivered == 0
+
+
+def test_deferred_addresses_get_their_mail_later_and_no_one_gets_two(newsletter: Newsletter, mails: Mailbox) -> None:
+    subscribe(2)
+    subscribe(3, "greylisted.example")
+    services.start(newsletter_id=newsletter.pk)
+    chunk = Chunk.objects.get()
+    mails.busy = 4
+    states = [services.send_chunk(chunk_id=chunk.pk) for _ in range(3)]
+    assert states == [Chunk.State.PENDING, Chunk.State.PENDING, Chunk.State.SENT]
+    assert len(mails.addresses) == len(set(mails.addresses)) == 5
+    assert services.progress(newsletter_id=newsletter.pk) == (5, 0, 0, 0)
+
+
+def test_addresses_deferred_too_often_count_as_refused(newsletter: Newsletter, mails: Mailbox) -> None:
+    subscribe(1, "later.example")
+    services.start(newsletter_id=newsletter.pk)
+    chunk = Chunk.objects.get()
+    states = [services.send_chunk(chunk_id=chunk.pk) for _ in range(services.ROUNDS + 1)]
+    assert states == services.ROUNDS * [Chunk.State.PENDING] + [Chunk.State.SENT]
+    assert services.progress(newsletter_id=newsletter.pk) == (0, 1, 0, 0)
 
 
 def test_the_task_goes_on_after_an_outage_without_repeating(chunk: Chunk, worker: Worker, mails: Mailbox) -> None:
@@ -86,10 +130,22 @@ def test_the_task_goes_on_after_an_outage_without_repeating(chunk: Chunk, worker
     assert sorted(mails.addresses) == [f"reader{number}@example.org" for number in range(5)]
 
 
-def test_an_outage_longer_than_the_retries_is_shown(chunk: Chunk, worker: Worker, mails: Mailbox) -> None:
+def test_an_outage_longer_than_the_retries_leaves_the_chunk_to_the_sweep(
+    chunk: Chunk, worker: Worker, mails: Mailbox
+) -> None:
     mails.failures = 99
     with pytest.raises(OSError, match="out of order"):
         tasks.send_chunk.delay(chunk.pk).get(timeout=15)
     chunk.refresh_from_db()
-    assert chunk.state == Chunk.State.FAILED
+    assert chunk.state == Chunk.State.PENDING
     assert "out of order" in chunk.error
+
+
+def test_the_admin_sends_a_failed_chunk_again(
+    chunk: Chunk, admin: User, site: Client, worker: Worker, mails: Mailbox
+) -> None:
+    Chunk.objects.update(state=Chunk.State.FAILED, error="out of order")
+    site.force_login(admin)
+    site.post("/admin/newsletters/chunk/", {"action": "try_again", "_selected_action": [chunk.pk]})
+    wait_until(lambda: Chunk.objects.get().state == Chunk.State.SENT)
+    assert len(mails.addresses) == 5

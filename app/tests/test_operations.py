@@ -4,12 +4,15 @@ import io
 
 import pytest
 from celery import current_app
+from crm.models import Lead
 from django.contrib.admin import site as registry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.test import Client
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler
+from newsletters.models import Newsletter, Subscriber
+from payments.models import Order, Receipt
 
 PASSWORD = "correct horse battery"
 
@@ -40,6 +43,17 @@ def test_a_schedule_the_admin_changed_stays(db: None) -> None:
     PeriodicTask.objects.filter(name="Daily report").update(enabled=False)
     call_command("ensure_schedules", stdout=io.StringIO())
     assert not PeriodicTask.objects.get(name="Daily report").enabled
+
+
+def test_a_schedule_whose_task_was_renamed_is_mended_and_keeps_its_times(db: None) -> None:
+    call_command("ensure_schedules", stdout=io.StringIO())
+    every = IntervalSchedule.objects.create(every=5, period=IntervalSchedule.MINUTES)
+    PeriodicTask.objects.filter(name="Send stuck work again").update(task="core.tasks.old_name", interval=every)
+    output = io.StringIO()
+    call_command("ensure_schedules", stdout=output)
+    assert output.getvalue() == "mended: Send stuck work again\n"
+    mended = PeriodicTask.objects.get(name="Send stuck work again")
+    assert (mended.task, mended.interval) == ("core.tasks.resend_stuck_work", every)
 
 
 @pytest.mark.django_db(transaction=True)  # the scheduler opens a connection of its own
@@ -79,3 +93,36 @@ def test_the_admin_shows_each_kind_of_row(site: Client, admin: User) -> None:
     pages = [f"/admin/{model._meta.app_label}/{model._meta.model_name}/" for model in registry._registry]
     assert len(pages) > 15
     assert {site.get(page).status_code for page in pages} == {200}
+
+
+def test_staff_who_may_only_look_have_no_actions(staff_site: Client, user: User, order: Order) -> None:
+    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    newsletter = Newsletter.objects.create(subject="Winter soups", body="Come in.")
+    Subscriber.objects.create(email="reader@example.org")
+    Lead.objects.create(name="Alan", email="alan@example.org", state=Lead.State.FAILED)
+    rows = {"newsletters/newsletter": "start", "crm/lead": "retry", "payments/order": "try_again"}
+    for path, action in rows.items():
+        page = f"/admin/{path}/"
+        assert staff_site.get(page).status_code == 200
+        assert f'value="{action}"' not in staff_site.get(page).content.decode()
+    staff_site.post("/admin/newsletters/newsletter/", {"action": "start", "_selected_action": [newsletter.pk]})
+    newsletter.refresh_from_db()
+    assert newsletter.started_at is None
+
+
+@pytest.mark.parametrize("path", ["payments/order", "payments/receipt", "newsletters/chunk", "core/taskrun"])
+def test_rows_that_only_the_site_makes_cannot_be_added_in_the_admin(site: Client, admin: User, path: str) -> None:
+    site.force_login(admin)
+    assert site.get(f"/admin/{path}/add/").status_code == 403
+    assert f"{path}/add/" not in site.get(f"/admin/{path}/").content.decode()
+
+
+def test_a_receipt_can_be_neither_altered_nor_deleted(site: Client, admin: User, order: Order) -> None:
+    receipt = Receipt.objects.create(order=order, charge="ch_1", amount=1300)
+    site.force_login(admin)
+    page = f"/admin/payments/receipt/{receipt.pk}/"
+    assert site.post(f"{page}change/", {"charge": "ch_2"}).status_code == 403
+    for path in (page, f"/admin/payments/order/{order.pk}/"):
+        assert site.post(f"{path}delete/", {"post": "yes"}).status_code == 403
+    receipt.refresh_from_db()
+    assert receipt.charge == "ch_1"

@@ -5,11 +5,16 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from analytics.models import Report
 from core import recorder, services
+from core.access import own_or_403
 from core.models import TaskRun
-from django.contrib.auth.models import User
+from core.throttle import times_seen
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.cache import cache
-from django.test import Client
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError, connection
+from django.test import Client, RequestFactory
 from django.utils import timezone
 from gateway.server import Server
 from inventory.models import Product
@@ -30,10 +35,16 @@ def broken() -> None:
 
 # Health
 
+CHECKS = {
+    "database": "core.services.check_database",
+    "cache": "core.services.check_cache",
+    "broker": "core.broker.check",
+}
+
 
 def test_the_process_answers_without_any_service(site: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("database", "cache", "broker"):
-        monkeypatch.setattr(services, f"check_{name}", broken)
+    for check in CHECKS.values():
+        monkeypatch.setattr(check, broken)
     assert site.get("/healthz").content == b"ok\n"
 
 
@@ -46,7 +57,7 @@ def test_ready_when_every_service_answers(site: Client, db: None) -> None:
 def test_not_ready_names_the_service_and_no_address(
     site: Client, db: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(services, f"check_{name}", broken)
+    monkeypatch.setattr(CHECKS[name], broken)
     response = site.get("/readyz")
     assert response.status_code == 503
     assert response.json() == {"database": "ok", "cache": "ok", "broker": "ok", name: "ConnectionError"}
@@ -88,7 +99,7 @@ def test_queue_lengths_and_the_broker_are_reported(site: Client, db: None, monke
     page = site.get("/metrics").content.decode()
     assert 'celery_queue_length{queue="critical"} 0.0' in page
     assert "celery_broker_up 1.0" in page
-    monkeypatch.setattr(services, "queue_lengths", broken)
+    monkeypatch.setattr("core.broker.queue_lengths", broken)
     assert "celery_broker_up 0.0" in site.get("/metrics").content.decode()
 
 
@@ -108,24 +119,42 @@ def test_the_last_run_of_a_task_is_shown_with_its_retries(order: Order, worker: 
     assert 0 < run.seconds < 5
 
 
-def test_a_tasks_page_lists_runs_and_queues(site: Client, db: None) -> None:
+def test_a_tasks_page_lists_runs_and_queues(staff_site: Client, db: None) -> None:
     values = {"task_id": "1", "queue": "default", "state": "FAILURE", "seconds": 1.234, "finished_at": timezone.now()}
     TaskRun.objects.create(name="crm.tasks.sync_lead", retries=4, **values)
-    page = site.get("/tasks/").content.decode()
+    page = staff_site.get("/tasks/").content.decode()
     assert "crm.tasks.sync_lead" in page
     assert "1.23" in page
     assert '<strong data-queue="low-priority">0</strong>' in page
 
 
-def test_htmx_gets_the_changing_part_alone(site: Client, db: None) -> None:
-    part = site.get("/tasks/", headers={"hx-request": "true"}).content.decode()
+def test_the_tasks_page_is_for_staff_only(user_site: Client) -> None:
+    assert user_site.get("/tasks/").status_code == 403
+
+
+def test_many_looks_at_the_tasks_page_ask_the_broker_once(staff_site: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask() -> dict[str, int]:
+        asked.append(1)
+        return {"critical": 3}
+
+    asked: list[int] = []
+    monkeypatch.setattr("core.broker.queue_lengths", ask)
+    pages = [staff_site.get("/tasks/").content.decode() for _ in range(5)]
+    assert all('<strong data-queue="critical">3</strong>' in page for page in pages)
+    assert len(asked) == 1
+
+
+def test_htmx_gets_the_changing_part_alone(staff_site: Client, db: None) -> None:
+    part = staff_site.get("/tasks/", headers={"hx-request": "true"}).content.decode()
     assert part.startswith('<div id="tasks"')
     assert "<html" not in part
 
 
-def test_the_tasks_page_says_when_the_broker_is_away(site: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "queue_lengths", broken)
-    assert "The broker does not answer" in site.get("/tasks/").content.decode()
+def test_the_tasks_page_says_when_the_broker_is_away(
+    staff_site: Client, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.broker.queue_lengths", broken)
+    assert "The broker does not answer" in staff_site.get("/tasks/").content.decode()
 
 
 def test_old_runs_are_forgotten(db: None) -> None:
@@ -175,6 +204,21 @@ def test_a_form_sent_twice_is_one_order(site: Client, product: Product) -> None:
     assert Order.objects.count() == 1
 
 
+def test_a_changed_form_sent_again_is_neither_dropped_nor_mixed_up(site: Client, product: Product) -> None:
+    stew = Product.objects.create(sku="test-stew", name="Test stew", price=980)
+    form = order_form(product)
+    site.post("/", form)
+    response = site.post("/", form | {"product": stew.pk})
+    assert response.status_code == 422
+    page = response.content.decode()
+    assert "You sent this form before" in page
+    assert f'<option value="{stew.pk}" selected' in page
+    reference = re.search(r'name="reference" value="([^"]+)"', page)
+    assert reference
+    assert site.post("/", form | {"product": stew.pk, "reference": reference[1]}).status_code == 302
+    assert sorted(order.product.name for order in Order.objects.all()) == ["Test soup", "Test stew"]
+
+
 @pytest.mark.parametrize("change", [{"quantity": 0}, {"quantity": 100}, {"product": 0}, {"reference": "x"}])
 def test_a_bad_order_is_explained(site: Client, product: Product, change: dict[str, object]) -> None:
     response = site.post("/", order_form(product, **change))
@@ -196,6 +240,61 @@ def test_a_pending_order_can_be_cancelled_and_a_paid_one_not(site: Client, order
     Order.objects.update(state=Order.State.PAID)
     response = site.post(f"{order.get_absolute_url()}cancel", follow=True)
     assert "cannot be cancelled" in response.content.decode()
+
+
+def test_a_customers_order_is_shown_to_and_cancelled_by_the_customer_only(
+    site: Client, user: User, order: Order
+) -> None:
+    Order.objects.update(customer=user)
+    pages = [order.get_absolute_url(), f"{order.get_absolute_url()}state.json"]
+    for visitor in (None, User.objects.create_user("eve")):
+        if visitor:
+            site.force_login(visitor)
+        assert [site.get(page).status_code for page in pages] == [403, 403]
+        assert site.post(f"{order.get_absolute_url()}cancel").status_code == 403
+    assert Order.objects.get().state == Order.State.PENDING
+    site.force_login(user)
+    assert [site.get(page).status_code for page in pages] == [200, 200]
+    site.post(f"{order.get_absolute_url()}cancel")
+    assert Order.objects.get().state == Order.State.CANCELLED
+
+
+def test_a_row_without_an_owner_is_nobodys_but_staffs(rf: RequestFactory, admin: User, db: None) -> None:
+    report = Report.objects.create(first_day=timezone.now().date(), days=1)
+    request = rf.get("/")
+    for visitor in (AnonymousUser(), User.objects.create_user("eve")):
+        request.user = visitor
+        with pytest.raises(PermissionDenied):
+            own_or_403(request, Report, report.reference)
+    request.user = admin
+    assert own_or_403(request, Report, report.reference) == report
+
+
+@pytest.mark.parametrize(
+    ("page", "limit", "form"),
+    [
+        ("/login/", 10, {"username": "ada", "password": "guess"}),
+        ("/admin/login/", 10, {"username": "ada", "password": "guess"}),
+        ("/register/", 20, {}),
+        ("/contact/", 20, {}),
+        ("/", 60, {}),
+    ],
+)
+def test_forms_are_taken_so_often_a_minute_from_one_address(
+    site: Client, user: User, page: str, limit: int, form: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
+    visitors = [{"x-forwarded-for": "198.51.100.7"}, {"x-forwarded-for": "198.51.100.7, 203.0.113.9"}]
+    answers = [site.post(page, form, headers=visitors[0]).status_code for _ in range(limit + 1)]
+    assert 429 not in answers[:-1]
+    assert answers[-1] == 429
+    assert site.get(page, headers=visitors[0]).status_code == 200
+    assert site.post(page, form, headers=visitors[1]).status_code != 429, "another address, whatever it claims to be"
+
+
+def test_a_site_without_its_cache_takes_forms(rf: RequestFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "add", lambda *args, **options: broken())
+    assert times_seen(rf.post("/"), "home") == 0
 
 
 # Bad requests
@@ -234,16 +333,29 @@ def test_an_error_of_ours_has_a_page_without_details(site: Client, db: None, mon
     assert "password" not in response.content.decode()
 
 
+def test_a_database_that_is_away_is_asked_once_for_a_page(user_site: Client) -> None:
+    def refuse(*args: object) -> None:
+        asked.append(1)
+        raise OperationalError("no connection")
+
+    user_site.get("/")
+    asked: list[int] = []
+    with connection.execute_wrapper(refuse):
+        response = user_site.get("/")
+    assert (response.status_code, len(asked)) == (500, 1)
+    assert "not your fault" in response.content.decode()
+
+
 def test_a_wrong_method_is_refused(site: Client, order: Order) -> None:
     assert site.get(f"{order.get_absolute_url()}cancel").status_code == 405
 
 
-@pytest.mark.parametrize("page", ["/images/", "/documents/", "/reports/"])
+@pytest.mark.parametrize("page", ["/images/", "/documents/", "/reports/", "/tasks/"])
 def test_pages_with_personal_work_need_a_user(site: Client, db: None, page: str) -> None:
     assert site.get(page)["Location"] == f"/login/?next={page}"
 
 
-@pytest.mark.parametrize("page", ["/", "/login/", "/register/", "/contact/", "/tasks/"])
+@pytest.mark.parametrize("page", ["/", "/login/", "/register/", "/contact/"])
 def test_public_pages_need_nobody_and_no_script_in_the_page(site: Client, db: None, page: str) -> None:
     response = site.get(page)
     assert response.status_code == 200

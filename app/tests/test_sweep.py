@@ -1,5 +1,7 @@
 """Work whose message was lost is sent again, whatever lost it."""
 
+import contextlib
+import os
 import signal
 import uuid
 from datetime import timedelta
@@ -8,10 +10,13 @@ import pytest
 from accounts.models import Welcome
 from analytics.models import Report
 from celery import current_app
-from core import outbox, services
-from core.models import OutboxRow, outbox_models
+from core import broker, outbox
+from core.models import OutboxRow, TaskRun, outbox_models
 from crm.models import Lead
+from django.conf import settings
 from django.contrib.auth.models import User
+from django.db.models import Q
+from django.test import Client
 from django.utils import timezone
 from gateway.server import Server
 from inventory.models import Product
@@ -53,6 +58,11 @@ def test_every_kind_of_work_is_swept() -> None:
 
 
 @pytest.mark.parametrize("model", list(outbox_models()), ids=lambda model: model.__name__)
+def test_the_task_of_a_row_that_was_deleted_has_nothing_to_do(db: None, model: type[OutboxRow]) -> None:
+    assert current_app.tasks[model.task].apply(args=(0,), throw=True).get() == "gone"
+
+
+@pytest.mark.parametrize("model", list(outbox_models()), ids=lambda model: model.__name__)
 def test_every_kind_of_work_names_its_task_and_its_unfinished_states(model: type[OutboxRow]) -> None:
     states = {value for value, _ in model._meta.get_field("state").choices or ()}
     assert set(model.unfinished) < states
@@ -70,11 +80,124 @@ def test_a_row_that_is_over_is_left_alone(order: Order, no_patience: None) -> No
 
 def test_a_stuck_row_is_sent_once_by_two_sweeps(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
-    monkeypatch.setattr(outbox, "send", lambda order: sent.append(order.pk))
+    monkeypatch.setattr(process_payment, "apply_async", lambda args, *rest, **options: sent.append(*args))
     past = timezone.now() - timedelta(seconds=Order.patience + 1)
-    Order.objects.update(moved_at=past, sent_at=past)
+    Order.objects.update(moved_at=past, next_send_at=past)
     assert [outbox.resend_stuck() for _ in range(2)] == [{"payments.Order": 1}, {}]
     assert sent == [order.pk]
+
+
+@pytest.fixture
+def overdue(order: Order) -> Order:
+    past = timezone.now() - timedelta(hours=1)
+    Order.objects.update(moved_at=past, next_send_at=past)
+    order.refresh_from_db()
+    return order
+
+
+def test_the_sweep_waits_longer_before_each_next_sending_up_to_an_hour(
+    overdue: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_payment, "apply_async", lambda *args, expires, **options: expiries.append(expires))
+    expiries: list[float] = []
+    waits = []
+    for _ in range(7):
+        before = timezone.now()
+        assert outbox.resend_stuck() == {"payments.Order": 1}
+        waits.append((Order.objects.get().next_send_at - before).total_seconds())
+        assert outbox.resend_stuck() == {}
+        Order.objects.update(next_send_at=before)
+    assert waits == pytest.approx([240, 480, 960, 1920, 3600, 3600, 3600], abs=1)
+    # At most one message of a row is alive, however long the workers are away.
+    assert expiries == pytest.approx(waits, abs=1)
+
+
+def test_eight_hours_without_workers_leave_a_dozen_messages_of_a_row(
+    overdue: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(process_payment, "apply_async", lambda *args, **options: sent.append(1))
+    start = timezone.now()
+    for minute in range(8 * 60):
+        monkeypatch.setattr(timezone, "now", lambda minute=minute: start + timedelta(minutes=minute))
+        outbox.resend_stuck()
+    assert len(sent) <= 12
+
+
+def test_a_row_that_was_sent_too_often_needs_attention_and_the_admin_gives_it_back(
+    overdue: Order, admin: User, site: Client, worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    Order.objects.update(sends=outbox.SEND_LIMIT)
+    assert outbox.resend_stuck() == {}
+    overdue.refresh_from_db()
+    assert overdue.state == Order.State.NEEDS_ATTENTION
+    assert "Sent 100 times" in overdue.error
+    assert any(record.levelname == "CRITICAL" for record in caplog.records)
+    site.force_login(admin)
+    action = {"action": "try_again", "_selected_action": [overdue.pk]}
+    assert "1 sent again" in site.post("/admin/payments/order/", action, follow=True).content.decode()
+    wait_until(lambda: Order.objects.get().state == PAID)
+
+
+def test_a_row_that_cannot_be_sent_does_not_keep_others_waiting(
+    overdue: Order, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def send(args: tuple[int], *rest: object, **options: object) -> None:
+        if args == (overdue.pk,):
+            raise TypeError("this one cannot be written as JSON")
+
+    other = Order.objects.create(product=overdue.product, amount=99)
+    Order.objects.filter(pk=other.pk).update(moved_at=overdue.moved_at, next_send_at=timezone.now())
+    monkeypatch.setattr(process_payment, "apply_async", send)
+    assert outbox.resend_stuck() == {"payments.Order": 1}
+    assert f"payments.Order {overdue.pk} could not be sent" in caplog.text
+
+
+def test_the_sweep_adds_nothing_to_a_queue_that_is_long_already(
+    overdue: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = dict.fromkeys(settings.QUEUES, 0)
+    monkeypatch.setattr(broker, "queue_lengths", lambda: lengths | {"critical": outbox.QUEUE_LIMIT})
+    assert outbox.resend_stuck() == {}
+    monkeypatch.setattr(broker, "queue_lengths", lambda: lengths | {"images": outbox.QUEUE_LIMIT})
+    monkeypatch.setattr(process_payment, "apply_async", lambda *args, **options: None)
+    assert outbox.resend_stuck() == {"payments.Order": 1}
+
+
+@pytest.mark.parametrize("model", list(outbox_models()), ids=lambda model: model.__name__)
+def test_the_sweep_reads_an_index_of_unfinished_rows(model: type[OutboxRow]) -> None:
+    assert Q(state__in=model.unfinished) in [index.condition for index in model._meta.indexes]
+    assert model.patience == model.deadline(), "a deadline above WORK_DEADLINE never applies"
+
+
+def test_a_task_that_kills_its_process_each_time_ends_and_needs_attention(user: User, worker: Worker) -> None:
+    report = Report.objects.create(owner=user, first_day=timezone.now().date(), days=100_000)
+    outbox.send(report)
+
+    def kill_whoever_runs_it() -> bool:
+        for task in worker.control("active"):
+            if task["name"] != Report.task:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(task["worker_pid"], signal.SIGKILL)
+        report.refresh_from_db()
+        return report.state == Report.State.NEEDS_ATTENTION
+
+    wait_until(kill_whoever_runs_it, timeout=30)
+    assert "WorkerLostError" in report.error
+    runs = TaskRun.objects.filter(name=Report.task).order_by("retries")
+    assert [run.state for run in runs] == ["RETRY", "RETRY", "RETRY", "FAILURE"]
+    wait_until(worker.is_idle)
+
+
+def test_a_task_that_fails_for_good_shows_why_in_its_row(
+    order: Order, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("payments.services.claim", lambda order_id: 1 / 0)
+    process_payment.apply(args=(order.pk,))
+    order.refresh_from_db()
+    assert order.error == "ZeroDivisionError: division by zero"
+    assert [record.levelname for record in caplog.records if "failed for good" in record.message] == ["CRITICAL"]
 
 
 def test_a_broker_that_is_down_loses_no_order(
@@ -92,7 +215,7 @@ def test_a_broker_that_is_down_loses_no_order(
 def test_orders_whose_messages_were_deleted_are_paid(product: Product, worker: Worker, no_patience: None) -> None:
     worker.kill()
     place(product, 5)
-    assert services.queue_lengths()["critical"] == 5
+    assert broker.queue_lengths()["critical"] == 5
     worker.broker.delete("celery:critical")
     worker.start()
     sweep_until_paid(5)
@@ -105,11 +228,11 @@ def test_a_message_a_worker_took_and_never_recorded_is_sent_again(
     # Stopped, the worker still has its BRPOP open: Redis hands it the message, and nothing else knows of it.
     worker.send_signal(signal.SIGSTOP)
     place(product, 1)
-    wait_until(lambda: services.queue_lengths()["critical"] == 0)
+    wait_until(lambda: broker.queue_lengths()["critical"] == 0)
     worker.kill()
     assert worker.broker.hlen("celery:unacked") == 0
     worker.start()
-    assert services.queue_lengths()["critical"] == 0
+    assert broker.queue_lengths()["critical"] == 0
     sweep_until_paid(1)
 
 
@@ -118,7 +241,7 @@ def test_a_worker_killed_between_charge_and_receipt_does_not_charge_twice(
 ) -> None:
     misbehave(gateway, "charges", "slow", seconds=0.3, times=1)
     place(product, 1)
-    wait_until(lambda: Order.objects.filter(state=Order.State.PROCESSING).exists())
+    wait_until(lambda: gateway.requests["charges"])
     worker.kill()
     wait_until(lambda: gateway.charges)
     assert not Receipt.objects.exists()
@@ -128,7 +251,7 @@ def test_a_worker_killed_between_charge_and_receipt_does_not_charge_twice(
 
 
 def test_each_kind_of_stuck_work_is_finished_after_the_sweep(user: User, worker: Worker, gateway: Server) -> None:
-    long_ago = {"moved_at": timezone.now() - timedelta(days=1), "sent_at": timezone.now() - timedelta(days=1)}
+    long_ago = {"moved_at": timezone.now() - timedelta(days=1)}
     Welcome.objects.create(user=user, **long_ago)
     Lead.objects.create(name="Alan", email="alan@example.org", **long_ago)
     Document.objects.create(owner=user, name="menu.txt", **long_ago)

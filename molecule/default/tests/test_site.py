@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
-from shop import Shop
+from shop import WORKERS, Shop
 from testinfra.host import Host
 
 LAB = Path(__file__).resolve().parents[3] / ".lab/default"
 UNITS = (
-    "stockpot-worker-critical",
-    "stockpot-worker-default",
-    "stockpot-worker-bulk",
+    *(f"stockpot-worker-{name}" for name in WORKERS),
     "stockpot-beat",
     "stockpot-flower",
     "stockpot-web",
@@ -102,6 +100,17 @@ def test_orders_wait_for_a_stopped_worker_and_survive_a_killed_redis(host: Host,
         assert wait_until(lambda order=order: shop.state(order) == "paid", timeout=120)
 
 
+def test_an_order_is_paid_while_all_other_workers_stand_still(host: Host, shop: Shop, wait_until: Wait) -> None:
+    """Nothing that takes long shares a worker with a payment."""
+    others = " ".join(f"stockpot-worker-{name}" for name in WORKERS if name != "critical")
+    host.check_output(f"systemctl stop {others}")
+    try:
+        order = shop.order()
+        assert wait_until(lambda: shop.state(order) == "paid")
+    finally:
+        host.check_output(f"systemctl start {others}")
+
+
 def redis(host: Host, arguments: str) -> str:
     """redis-cli as the administrator."""
     return host.check_output("REDISCLI_AUTH=$(cat /root/.redis-admin) redis-cli --user admin " + arguments)
@@ -122,7 +131,18 @@ def test_flower_sees_every_worker(host_name: str, shop: Shop, secrets: dict[str,
         answer = shop.get("/flower/api/workers?refresh=1", auth=("flower", secrets["vault_flower_password"]))
         return {name.split("@")[0] for name in answer.json()}
 
-    assert wait_until(lambda: workers() >= {"critical", "default", "bulk"})
+    assert wait_until(lambda: workers() >= set(WORKERS))
+
+
+def test_flower_shows_no_secret(shop: Shop, secrets: dict[str, str], wait_until: Wait) -> None:
+    """Nor does a worker tell one to whoever asks for its configuration."""
+    login = ("flower", secrets["vault_flower_password"])
+    workers = wait_until(lambda: shop.get("/flower/api/workers?refresh=1", auth=login).json())
+    pages = [shop.get(f"/flower/worker/{name}", auth=login) for name in workers]
+    assert {page.status_code for page in pages} == {200}
+    for name, value in secrets.items():
+        assert value not in json.dumps(workers), name
+        assert [page.url for page in pages if value in page.text] == [], name
 
 
 @pytest.mark.parametrize("path", ["/flower/metrics", "/flower/healthcheck", "/metrics"])

@@ -14,6 +14,7 @@ import pytest
 import requests
 import testinfra
 import yaml
+from shop import WORKERS
 from testinfra.host import Host
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -96,7 +97,7 @@ def test_flower_on_the_proxy_sees_the_workers_of_both_servers(
         answer = visitor.get(site + "/flower/api/workers?refresh=1", auth=("flower", password), timeout=30)
         return set(answer.json())
 
-    expected = {f"{name}@{host}" for name in ("critical", "default", "bulk") for host in ("fleet-app-1", "fleet-app-2")}
+    expected = {f"{name}@{host}" for name in WORKERS for host in ("fleet-app-1", "fleet-app-2")}
     assert wait_until(lambda: workers() >= expected)
 
 

@@ -66,6 +66,18 @@ def test_it_sees_the_worker_through_the_prefix_of_the_broker(
     assert wait_until(workers, timeout=40) == [f"letters@{host_name}"]
 
 
+def test_it_shows_no_secret_of_the_project(
+    ask: Callable[..., Any], host_name: str, wait_until: Callable[..., Any]
+) -> None:
+    login = f"flower:{PASSWORD}"
+    assert wait_until(lambda: "pool" in ask("/api/workers?refresh=1", login)[1], timeout=40)
+    status, page = ask(f"/worker/letters@{host_name}", login)
+    assert status == 200
+    assert "letters" in page
+    for text in (page, ask("/api/workers", login)[1]):
+        assert "celery-password-of-the-test" not in text
+
+
 def test_it_listens_on_the_loopback_address_alone(host: Any, host_name: str) -> None:
     port, _ = PLACES[host_name]
     listening = host.check_output("ss --listening --tcp --numeric --no-header %s", f"sport = :{port}")

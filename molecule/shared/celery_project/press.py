@@ -16,6 +16,8 @@ app.conf.update(
     result_backend=os.environ["RESULTS"],
     result_backend_transport_options=PREFIX,
     broker_connection_retry_on_startup=True,
+    # A secret in a setting whose name does not tell, such as Django's CACHES.
+    archive=os.environ["RESULTS"],
     # Results by default not kept: the canary asks for its own.
     task_ignore_result=True,
     task_acks_late=True,

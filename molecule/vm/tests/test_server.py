@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from shop import Shop
+from shop import WORKERS, Shop
 from testinfra.host import Host
 
-PROCESSES = ("worker-critical", "worker-default", "worker-bulk", "beat", "flower", "web", "gateway")
+PROCESSES = (*(f"worker-{name}" for name in WORKERS), "beat", "flower", "web", "gateway")
 Wait = Callable[..., Any]
 
 

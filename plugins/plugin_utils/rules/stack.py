@@ -56,7 +56,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "type": "dict",
         "description": "What stockpot.stack.project_archive returned; {} for nothing.",
     },
+    "django_app_media_root": {"type": "str", "description": "Where uploads are kept; empty for none."},
     "flower_url_prefix": {"type": "str", "description": "The path of the site below which Flower stands."},
+    "media_is_shared": {
+        "type": "bool",
+        "description": "Whether all servers find the same uploads in django_app_media_root.",
+    },
     "site_health_path": {"type": "str", "description": "The path that a site that works answers with 200."},
     "site_names": {"type": "list", "elements": "str", "description": "The site's host names, the main one first."},
     **{
@@ -189,6 +194,19 @@ def _workers(given: Given) -> list[str]:
     ]
 
 
+def _uploads(given: Given) -> list[str]:
+    """A web server takes an upload, a worker reads it, the proxy serves it."""
+    folder = given["django_app_media_root"]
+    servers = dict.fromkeys(host for group in ("web", "workers", "proxy") for host in given[f"topology_{group}"])
+    if not folder or given["inventory_hostname"] not in servers or len(servers) < 2 or given["media_is_shared"]:
+        return []
+    return [
+        f"django_app_media_root is {folder}, but {', '.join(servers)} are several servers: an upload would be on one of them alone. "
+        "Mount storage there that they share and set media_is_shared: true; or set django_app_media_root to '' if the project takes "
+        "no uploads."
+    ]
+
+
 def _time_limits(given: Given) -> list[str]:
     visibility = given["celery_visibility_timeout"]
     limits = {worker["name"]: worker.get("time_limit", 0) for worker in complete_workers(given)}
@@ -243,6 +261,6 @@ def _flower(given: Given) -> list[str]:
 
 
 RULES: tuple[Callable[[Given], list[str]], ...] = (
-    *(_groups, _archive, _secrets, _workers, _time_limits),
+    *(_groups, _archive, _secrets, _workers, _time_limits, _uploads),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
 )

@@ -2,6 +2,12 @@
 
 import os
 
+from flower.inspector import Inspector
+
+# A worker's configuration is not asked for: a Django project's usually holds all of Django's settings, of which Celery hides a
+# secret only if the setting's name tells that it is one.
+Inspector.inspect_methods = tuple(method for method in Inspector.inspect_methods if method != "conf")
+
 broker_connection_retry_on_startup = True
 broker_transport_options = {
     # The prefix before every key of the application, such as "celery:".

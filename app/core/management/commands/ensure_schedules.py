@@ -6,8 +6,8 @@ from core import schedules
 
 
 class Command(BaseCommand):
-    help = "Creates the Beat schedules that are missing; leaves the ones that exist as they are."
+    help = "Creates the Beat schedules that are missing, and mends those whose task was renamed."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for name in schedules.ensure():
-            self.stdout.write(f"created: {name}")
+        for line in schedules.ensure():
+            self.stdout.write(line)
