@@ -39,7 +39,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A new visitor's page; it must not report errors, and is photographed when its test fails."""
     page = context.new_page()
-    page.goto = partial(go, page.goto)  # type: ignore[method-assign]
+    page.goto = partial(go, page.goto)  # type: ignore[method-assign]  # the same signature
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page

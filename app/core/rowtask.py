@@ -11,7 +11,7 @@ from core import outbox
 logger = logging.getLogger(__name__)
 
 
-class RowTask(Task):  # type: ignore[type-arg]
+class RowTask(Task):  # type: ignore[type-arg]  # generic in the stub alone, not while it runs
     """Does a row's work, given its primary key. Where the row was deleted meanwhile, nothing is left to do: "gone"."""
 
     abstract = True
