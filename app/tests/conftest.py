@@ -50,7 +50,7 @@ class Worker:
     """A `celery worker` process on the test database, for every queue unless some are named."""
 
     def __init__(self, name: str = "test", *, queues: list[str] | None = None, loglevel: str = "ERROR") -> None:
-        self.name, self.queues, self.loglevel = name, queues or configured.QUEUES, loglevel
+        self.name, self.queues, self.loglevel = name, queues or broker.queue_names(), loglevel
         self.process: subprocess.Popen[bytes] | None = None
         self.broker = redis.Redis.from_url(configured.CELERY["broker_url"])
 

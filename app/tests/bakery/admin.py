@@ -1,0 +1,6 @@
+from core.admin import OutboxAdmin
+from django.contrib import admin
+
+from bakery.models import Loaf
+
+admin.site.register(Loaf, OutboxAdmin)

@@ -1,0 +1,9 @@
+from celery import shared_task
+from core.rowtask import RowTask
+
+from bakery import services
+
+
+@shared_task(base=RowTask)
+def bake(loaf_id):
+    return services.bake(loaf_id=loaf_id)
