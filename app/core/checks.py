@@ -22,7 +22,9 @@ def celery_is_configured(**kwargs: Any) -> list[CheckMessage]:
     if current_app.conf.broker_url:
         return []
     hint = "Import your Celery application in the project's __init__.py, and give it a broker_url."
-    return [Error("Celery has no broker_url: it is not the project's application that is used.", hint=hint, id="core.E002")]
+    return [
+        Error("Celery has no broker_url: it is not the project's application that is used.", hint=hint, id="core.E002")
+    ]
 
 
 @register(Tags.models)

@@ -15,7 +15,9 @@ DEMO = [
 
 def seed_demo() -> list[Product]:
     """Creates the demo's products that are missing; returns them."""
-    made = [Product.objects.get_or_create(sku=sku, defaults={"name": name, "price": price}) for sku, name, price in DEMO]
+    made = [
+        Product.objects.get_or_create(sku=sku, defaults={"name": name, "price": price}) for sku, name, price in DEMO
+    ]
     return [product for product, created in made if created]
 
 

@@ -56,7 +56,7 @@ def test_core_names_neither_apps_nor_views_nor_tasks_nor_queues_of_the_shop() ->
     assert {"home", "order", "login"} <= views
     assert {"critical", "sweep"} <= queues
     apps = re.compile(rf"\b({'|'.join(THE_SHOP - {'tests'})})\b")
-    quoted = re.compile(rf"""(["'])({'|'.join(views | queues - {'default'})})\1""")
+    quoted = re.compile(rf"""(["'])({"|".join(views | queues - {"default"})})\1""")
     mentioned = {
         (path.name, found[0]) for path in CORE for name in (apps, quoted) for found in name.finditer(path.read_text())
     }
@@ -168,7 +168,9 @@ def test_a_project_that_lacks_something_is_told_what(bakery: Bakery) -> None:
     project = (bakery.folder / "bakery/__init__.py").read_text()
     models = (bakery.folder / "bakery/models.py").read_text()
     (bakery.folder / "bakery/__init__.py").write_text("")
-    lame = models.replace('"bakery.tasks.bake"', '"bakery.tasks.fry"').replace("NEEDS_ATTENTION = NEEDS", "NEEDS = NEEDS")
+    lame = models.replace('"bakery.tasks.bake"', '"bakery.tasks.fry"').replace(
+        "NEEDS_ATTENTION = NEEDS", "NEEDS = NEEDS"
+    )
     lame = re.sub(r"indexes = .*", "verbose_name = 'loaf'", lame)
     (bakery.folder / "bakery/models.py").write_text(lame)
     result = bakery.manage("check")

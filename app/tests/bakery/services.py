@@ -1,7 +1,6 @@
+from bakery.models import Loaf
 from core import outbox
 from django.db import transaction
-
-from bakery.models import Loaf
 
 
 def order_loaf():

@@ -1,7 +1,6 @@
+from bakery import services
 from celery import shared_task
 from core.rowtask import RowTask
-
-from bakery import services
 
 
 @shared_task(base=RowTask)
