@@ -1,16 +1,20 @@
 import datetime
 import time
 import uuid
+from collections.abc import Mapping
 
 from core import outbox
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Sum
+from django.db.models.functions import TruncDate
 from django.utils import timezone
 from payments.models import Order
 
 from analytics.models import Line, Report
+
+Figures = Mapping[datetime.date, Mapping[str, int]]  # each day's number of orders and their revenue in cents
 
 
 def request_report(*, owner: User, days: int, reference: uuid.UUID) -> Report:
@@ -38,33 +42,43 @@ def request_cancel(*, report_id: int) -> None:
 
 def run(*, report_id: int) -> str:
     """Works through the days that are left; returns the state, or "elsewhere" if another worker is further."""
-    while True:
-        report = Report.objects.get(pk=report_id)
-        if report.is_over:
-            return report.state
+    report = Report.objects.get(pk=report_id)
+    figures = paid_by_day(report=report)
+    while not report.is_over:
         if report.cancel_requested or report.position == report.days:
-            end = Report.State.CANCELLED if report.cancel_requested else Report.State.DONE
-            report.move(state=end, error="")
-            return end
-        if not add_line(report=report):
+            report.move(state=Report.State.CANCELLED if report.cancel_requested else Report.State.DONE, error="")
+            break
+        if not add_line(report=report, figures=figures):
             return "elsewhere"
         time.sleep(settings.REPORT_STEP_PAUSE)
+        report.refresh_from_db()
+    return report.state
 
 
-def add_line(*, report: Report) -> bool:
+def paid_by_day(*, report: Report) -> Figures:
+    """What was paid on each of the days that are left, read at once; days without an order are not there.
+
+    It is the day of the payment that counts: one that is over gets no more of them.
+    """
+    if report.is_over:
+        return {}
+    left = [report.next_day, report.first_day + datetime.timedelta(days=report.days)]
+    start, end = (datetime.datetime.combine(day, datetime.time(), datetime.UTC) for day in left)
+    paid = Order.objects.filter(state=Order.State.PAID, paid_at__gte=start, paid_at__lt=end)
+    days = paid.annotate(day=TruncDate("paid_at", tzinfo=datetime.UTC)).order_by().values("day")
+    found = days.annotate(orders=Count("pk"), revenue=Sum("amount")).values_list("day", "orders", "revenue")
+    return {day: {"orders": orders, "revenue": revenue} for day, orders, revenue in found}
+
+
+def add_line(*, report: Report, figures: Figures) -> bool:
     """Adds the next day's line and moves on by one, unless another worker did so first."""
     day = report.next_day
-    midnight = datetime.datetime.combine(day, datetime.time(), datetime.UTC)
-    next_midnight = midnight + datetime.timedelta(days=1)
-    # By when they were paid: a day that is over gets no more of them.
-    paid = Order.objects.filter(state=Order.State.PAID, paid_at__gte=midnight, paid_at__lt=next_midnight)
-    figures = paid.aggregate(orders=Count("pk"), revenue=Sum("amount", default=0))
     with transaction.atomic():
         moved = Report.objects.filter(pk=report.pk, position=report.position, state__in=Report.unfinished).update(
             position=F("position") + 1, state=Report.State.RUNNING, moved_at=timezone.now()
         )
         if moved:
-            Line.objects.create(report=report, day=day, **figures)
+            Line.objects.create(report=report, day=day, **figures.get(day, {"orders": 0, "revenue": 0}))
     return bool(moved)
 
 

@@ -1,14 +1,13 @@
 """Every setting of the project, read from the environment; README.md lists the variables."""
 
+from datetime import timedelta
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-import django_stubs_ext
+from celery.schedules import crontab
 
 from config.environment import database, env
-
-django_stubs_ext.monkeypatch()  # lets ModelAdmin[Order] be written
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -58,7 +57,7 @@ TEMPLATES = [
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
-                "core.context.pages",
+                "config.context.pages",
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
@@ -128,7 +127,11 @@ STORAGES = {
 # --- Mail and the services the tasks talk to ------------------------------------------------------------------------
 vars().update(env.email("EMAIL_URL", "console:"))
 # What falls back to something that suits a developer alone; `check --deploy` refuses a production without.
-ADDRESSES_NOT_GIVEN = [name for name in ("EMAIL_URL", "PAYMENT_GATEWAY_URL") if not env.str(name, "")]
+FALLBACKS = {
+    "EMAIL_URL": "mails would be printed and count as sent; `console:` says that this is meant",
+    "PAYMENT_GATEWAY_URL": "a gateway on this machine would be asked for money",
+}
+NOT_GIVEN = {name: what for name, what in FALLBACKS.items() if not env.str(name, "")}
 MAIL_CLAIM = 60  # seconds a row is a worker's while it talks to the mail server, which has 10 for each answer
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Stockpot <stockpot@localhost>")
 PAYMENT_GATEWAY_URL = env.str("PAYMENT_GATEWAY_URL", "http://127.0.0.1:8900").rstrip("/")
@@ -142,7 +145,6 @@ PAYMENT_TIME_LIMIT = ceil(6 * DOWNSTREAM_TIMEOUT)
 
 # --- Celery ---------------------------------------------------------------------------------------------------------
 KEY_PREFIX = env.str("CELERY_KEY_PREFIX", "celery:")
-QUEUES = ["critical", "default", "notifications", "low-priority", "images", "emails", "sweep"]
 RETRY_BACKOFF_BASE = env.int("RETRY_BACKOFF_BASE_MS", 2000) / 1000  # seconds before the first retry; doubles
 RETRY_BACKOFF_MAX = env.int("RETRY_BACKOFF_MAX", 600)  # seconds
 CELERY: dict[str, Any] = {
@@ -211,6 +213,12 @@ CELERY: dict[str, Any] = {
         "newsletters.*": {"queue": "emails"},
     },
     "beat_scheduler": "django_celery_beat.schedulers:DatabaseScheduler",
+}
+# What `ensure_schedules` creates besides core's own; times in UTC.
+SCHEDULES = {
+    "Daily report": {"task": "analytics.tasks.daily_report", "schedule": crontab(hour="6", minute="0")},
+    "Remove expired sessions": {"task": "accounts.tasks.cleanup_sessions", "schedule": crontab(hour="3", minute="30")},
+    "Read the inventory": {"task": "inventory.tasks.sync_inventory", "schedule": timedelta(minutes=30)},
 }
 
 # --- How long work may stand still ----------------------------------------------------------------------------------

@@ -3,14 +3,18 @@
 from typing import Any
 
 from celery import current_app
-from django.conf import settings
+
+
+def queue_names() -> list[str]:
+    """The queues that the routes send the project's tasks to."""
+    return sorted({queue_of(name) for name in current_app.tasks})
 
 
 def queue_lengths() -> dict[str, int]:
     """Messages that wait in each queue. Raises kombu's OperationalError when the broker does not answer."""
     lengths = {}
     with current_app.connection_or_acquire() as broker, broker.channel() as channel:
-        for name in settings.QUEUES:
+        for name in queue_names():
             # Declared as workers declare it, so that RabbitMQ agrees. Not passive: under a key prefix kombu then looks
             # for a key without it, and finds no queue.
             queue: Any = current_app.amqp.queues[name](channel)

@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any, ClassVar, Self
 
 from django.apps import apps
-from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
+
+from core.conf import setting
 
 # A state of every kind of work: no task will move the row any more, a person has to.
 NEEDS_ATTENTION = ("needs_attention", "needs attention")
@@ -68,7 +69,7 @@ class OutboxRow(models.Model):
     @classmethod
     def deadline(cls) -> float:
         """Seconds a row of this kind may stand still."""
-        return min(cls.patience, settings.WORK_DEADLINE)
+        return float(min(cls.patience, setting("WORK_DEADLINE")))
 
     @classmethod
     def due(cls) -> models.QuerySet[Self]:

@@ -1,18 +1,17 @@
-"""What Beat starts, and when (UTC). The admin may switch off each schedule and change its times: only its task is ours."""
+"""What Beat starts, and when. The admin may switch off each schedule and change its times: only its task is ours."""
 
+from datetime import timedelta
 from typing import Any
 
+from celery.schedules import crontab
 from django.db import transaction
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
-DAILY = {
-    "Daily report": ("analytics.tasks.daily_report", "0", "6"),
-    "Remove expired sessions": ("accounts.tasks.cleanup_sessions", "30", "3"),
-    "Forget old task runs": ("core.tasks.forget_old_runs", "0", "4"),
-}
-MINUTES = {
-    "Send stuck work again": ("core.tasks.resend_stuck_work", 1),
-    "Read the inventory": ("inventory.tasks.sync_inventory", 30),
+from core.conf import setting
+
+OWN: dict[str, dict[str, Any]] = {
+    "Send stuck work again": {"task": "core.tasks.resend_stuck_work", "schedule": timedelta(minutes=1)},
+    "Forget old task runs": {"task": "core.tasks.forget_old_runs", "schedule": crontab(hour="4", minute="0")},
 }
 
 
@@ -23,14 +22,21 @@ def ensure() -> list[str]:
     Returns a line for each one that it created or mended.
     """
     lines = []
-    for name, (task, minute, hour) in DAILY.items():
-        crontab, _ = CrontabSchedule.objects.get_or_create(minute=minute, hour=hour, timezone="UTC")
-        lines += ensure_task(name, {"task": task, "crontab": crontab})
-    for name, (task, minutes) in MINUTES.items():
-        every, _ = IntervalSchedule.objects.get_or_create(every=minutes, period=IntervalSchedule.MINUTES)
-        # With no worker there is no pile of them: the next one does the same.
-        lines += ensure_task(name, {"task": task, "interval": every, "expire_seconds": minutes * 60})
+    for name, entry in (OWN | setting("SCHEDULES")).items():
+        lines += ensure_task(name, {"task": entry["task"], **times(entry["schedule"])})
     return lines
+
+
+def times(schedule: crontab | timedelta) -> dict[str, Any]:
+    """The fields of a periodic task that say when it runs. schedule: a crontab, or whole minutes."""
+    if isinstance(schedule, crontab):
+        found = CrontabSchedule.from_schedule(schedule)
+        found.save()
+        return {"crontab": found}
+    minutes = schedule // timedelta(minutes=1)
+    every, _ = IntervalSchedule.objects.get_or_create(every=minutes, period=IntervalSchedule.MINUTES)
+    # With no worker there is no pile of them: the next one does the same.
+    return {"interval": every, "expire_seconds": minutes * 60}
 
 
 def ensure_task(name: str, values: dict[str, Any]) -> list[str]:

@@ -4,12 +4,12 @@ import logging
 import random
 from datetime import timedelta
 
-from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
 from core import broker
+from core.conf import setting
 from core.models import TaskRun
 
 logger = logging.getLogger(__name__)
@@ -22,8 +22,8 @@ def backoff(*, retries: int) -> float:
     retries: how many retries there were already.
     """
     # Never near zero: Celery stores RETRY after it has sent the next attempt, which might already have stored SUCCESS.
-    base = settings.RETRY_BACKOFF_BASE
-    ceiling = min(max(settings.RETRY_BACKOFF_MAX, base), base * 2**retries)
+    base = setting("RETRY_BACKOFF_BASE")
+    ceiling = min(max(setting("RETRY_BACKOFF_MAX"), base), base * 2**retries)
     return random.uniform(ceiling / 2, ceiling)  # noqa: S311  jitter, no secret
 
 

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 from functools import wraps
 
-from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+
+from core.conf import setting
 
 logger = logging.getLogger(__name__)
 View = Callable[..., HttpResponseBase]
@@ -20,7 +21,7 @@ def throttled(a_minute: int) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @wraps(view)
         def limited(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
-            if settings.THROTTLE and request.method == "POST" and times_seen(request, view.__qualname__) > a_minute:
+            if setting("THROTTLE") and request.method == "POST" and times_seen(request, view.__qualname__) > a_minute:
                 return too_many(request)
             return view(request, *args, **kwargs)
 

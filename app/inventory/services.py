@@ -4,6 +4,22 @@ from django.utils import timezone
 
 from inventory.models import Product
 
+DEMO = [
+    ("carrot-soup", "Carrot and ginger soup", 650),
+    ("onion-stew", "Onion stew with cider", 980),
+    ("bean-chili", "Three bean chili", 890),
+    ("lentil-dal", "Lentil dal", 720),
+    ("unlucky-pie", "Unlucky pie (the gateway declines it)", 1302),
+]
+
+
+def seed_demo() -> list[Product]:
+    """Creates the demo's products that are missing; returns them."""
+    made = [
+        Product.objects.get_or_create(sku=sku, defaults={"name": name, "price": price}) for sku, name, price in DEMO
+    ]
+    return [product for product, created in made if created]
+
 
 def sync() -> int:
     """Reads the stock of every product from the inventory service; returns how many products it knows.

@@ -9,8 +9,10 @@ from inventory import services
     autoretry_for=(requests.RequestException,),
     retry_backoff=True,
     retry_backoff_max=settings.RETRY_BACKOFF_MAX,
-    retry_jitter=False,  # Celery's may make no pause at all, see core.services.backoff; one task alone needs none
+    retry_jitter=True,
     max_retries=5,
+    # Celery's jitter may make no pause at all, and then the state RETRY can be stored after the next attempt's SUCCESS.
+    ignore_result=True,
 )
 def sync_inventory() -> int:
     return services.sync()

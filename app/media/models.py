@@ -97,3 +97,18 @@ class Document(OutboxRow):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Download(models.Model):
+    """What the supplier sent, until it is processed: too large for a message or a result, and for the document's own row."""
+
+    document = models.OneToOneField(Document, on_delete=models.CASCADE)
+    content = models.BinaryField()
+
+    @property
+    def words(self) -> list[str]:
+        """PostgreSQL's texts hold no NUL."""
+        return bytes(self.content).decode(errors="replace").replace("\0", " ").split()
+
+    def __str__(self) -> str:
+        return str(self.document)

@@ -1,6 +1,6 @@
 import io
 import uuid
-from typing import IO, Any
+from typing import IO
 
 import requests
 from core import outbox
@@ -12,7 +12,9 @@ from django.db import transaction
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from media.models import FORMATS, SIZES, Document, Image, Thumbnail
+from media.models import FORMATS, SIZES, Document, Download, Image, Thumbnail
+
+EXCERPT = 300  # characters
 
 
 class Unusable(Exception):
@@ -74,36 +76,61 @@ def request_document(*, owner: User, name: str, reference: uuid.UUID) -> Documen
     return outbox.create_and_send(Document, reference=reference, owner=owner, name=name)
 
 
-def download(*, document_id: int) -> str:
-    """The document's text, from the supplier. Raises requests.RequestException, or Unusable if there is none or too much."""
-    document = Document.objects.get(pk=document_id)
+def download(*, document_id: int) -> None:
+    """Keeps what the supplier sends. Raises requests.RequestException, or Unusable if there is nothing or too much."""
+    name = Document.objects.values_list("name", flat=True).get(pk=document_id)
+    content = fetch(name=name)
+    with transaction.atomic():
+        document = Document.objects.select_for_update().get(pk=document_id)
+        if not document.is_over:
+            Download.objects.update_or_create(document=document, defaults={"content": content})
+            document.move()
+
+
+def fetch(*, name: str) -> bytes:
+    """The supplier's document of this name. Raises requests.RequestException or Unusable."""
     # The form offers names only: nobody can make the server fetch an address.
-    address = f"{settings.INVENTORY_URL}/documents/{document.name}"
+    address = f"{settings.INVENTORY_URL}/documents/{name}"
     content = b""
     with requests.get(address, timeout=settings.DOWNSTREAM_TIMEOUT, stream=True) as response:
         if 400 <= response.status_code < 500:
-            raise Unusable(f"The supplier has no {document.name}.")
+            raise Unusable(f"The supplier has no {name}.")
         response.raise_for_status()
         for part in response.iter_content(65536):
             content += part
             if len(content) > settings.DOCUMENT_MAX_BYTES:
-                raise Unusable(f"{document.name} is larger than {settings.DOCUMENT_MAX_BYTES} bytes.")
-    document.move()
-    return content.decode(errors="replace")
+                raise Unusable(f"{name} is larger than {settings.DOCUMENT_MAX_BYTES} bytes.")
+    return content
 
 
-def process(*, text: str) -> dict[str, Any]:
-    """Counts the words and takes the beginning. Raises Unusable if the text is empty."""
-    words = text.split()
-    if not words:
+def process(*, document_id: int) -> int:
+    """Counts the words of what was downloaded; 0 if another worker has stored them already.
+
+    Raises Unusable if the document is empty.
+    """
+    download = Download.objects.filter(document=document_id).first()
+    if download is None:
+        return 0
+    if not download.words:
         raise Unusable("The document is empty.")
-    return {"words": len(words), "excerpt": " ".join(words[:30])}
+    return len(download.words)
 
 
-def store(*, document_id: int, words: int, excerpt: str) -> str:
-    """Keeps what was found in the document; returns the state it is in."""
+def store(*, document_id: int, words: int) -> str:
+    """Keeps the number of words and the beginning of the document; returns the state it is in."""
     with transaction.atomic():
         document = Document.objects.select_for_update().get(pk=document_id)
-        if not document.is_over:
+        download = Download.objects.filter(document=document).first()
+        if words and download and not document.is_over:
+            excerpt = " ".join(download.words[:30])[:EXCERPT]
             document.move(state=Document.State.READY, words=words, excerpt=excerpt, error="")
+            download.delete()
         return document.state
+
+
+def fail_document(*, document_id: int, reason: str) -> None:
+    """Shows the owner that the document came to nothing, and why."""
+    with transaction.atomic():
+        document = Document.objects.select_for_update().get(pk=document_id)
+        fail(work=document, reason=reason)
+        Download.objects.filter(document=document).delete()

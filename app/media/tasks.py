@@ -1,5 +1,3 @@
-from typing import Any
-
 import requests
 from celery import Task, chain, chord, shared_task
 from celery.result import AsyncResult
@@ -19,51 +17,53 @@ def start_thumbnails(image_id: int) -> None:
     chord(sizes)(finish_image.si(image_id).on_error(image_failed.s(image_id=image_id)))
 
 
-@shared_task
+@shared_task(base=RowTask)
 def make_thumbnail(image_id: int, size: str) -> None:
     services.make_thumbnail(image_id=image_id, size=size)
 
 
-@shared_task
+@shared_task(base=RowTask)
 def finish_image(image_id: int) -> str:
     return services.finish_image(image_id=image_id)
 
 
-@shared_task(bind=True, max_retries=5)
+@shared_task(base=RowTask, bind=True, max_retries=5)
 def image_failed(self: "Task[..., None]", task_id: str, *, image_id: int) -> None:
     services.fail(work=Image.objects.get(pk=image_id), reason=reason_of(self, task_id))
 
 
 @shared_task(base=RowTask)
 def start_document(document_id: int) -> None:
-    """One step after the other, each with the result of the one before; a step that fails fails the document."""
+    """One step after the other; a step that fails fails the document. Results stay small: the text waits in the database."""
     if Document.objects.get(pk=document_id).is_over:
         return
-    steps = chain(download_document.si(document_id), process_document.s(), store_document.s(document_id=document_id))
+    steps = chain(
+        download_document.si(document_id), process_document.si(document_id), store_document.s(document_id=document_id)
+    )
     steps.on_error(document_failed.s(document_id=document_id)).delay()
 
 
-@shared_task(bind=True, max_retries=3)
-def download_document(self: "Task[..., str]", document_id: int) -> str:
+@shared_task(base=RowTask, bind=True, max_retries=3)
+def download_document(self: "Task[..., None]", document_id: int) -> None:
     try:
-        return services.download(document_id=document_id)
+        services.download(document_id=document_id)
     except requests.RequestException as error:
         raise self.retry(exc=error, countdown=backoff(retries=self.request.retries)) from error
 
 
-@shared_task
-def process_document(text: str) -> dict[str, Any]:
-    return services.process(text=text)
+@shared_task(base=RowTask)
+def process_document(document_id: int) -> int:
+    return services.process(document_id=document_id)
 
 
-@shared_task
-def store_document(found: dict[str, Any], *, document_id: int) -> str:
-    return services.store(document_id=document_id, **found)
+@shared_task(base=RowTask)
+def store_document(words: int, *, document_id: int) -> str:
+    return services.store(document_id=document_id, words=words)
 
 
-@shared_task(bind=True, max_retries=5)
+@shared_task(base=RowTask, bind=True, max_retries=5)
 def document_failed(self: "Task[..., None]", task_id: str, *, document_id: int) -> None:
-    services.fail(work=Document.objects.get(pk=document_id), reason=reason_of(self, task_id))
+    services.fail_document(document_id=document_id, reason=reason_of(self, task_id))
 
 
 def reason_of(task: "Task[..., None]", failed_id: str) -> str:

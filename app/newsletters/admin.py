@@ -12,9 +12,12 @@ class NewsletterAdmin(admin.ModelAdmin[Newsletter]):
     list_display = ("subject", "started_at", "progress")
     actions = ("start",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Newsletter]:
+        return services.with_progress(super().get_queryset(request))
+
     @admin.display(description="delivered, refused, chunks left, chunks failed")
     def progress(self, newsletter: Newsletter) -> str:
-        return ", ".join(map(str, services.progress(newsletter_id=newsletter.pk)))
+        return ", ".join(str(getattr(newsletter, field)) for field in services.Progress._fields)
 
     @admin.action(description="Send to every subscriber", permissions=["change"])
     def start(self, request: HttpRequest, queryset: QuerySet[Newsletter]) -> None:

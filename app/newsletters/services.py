@@ -6,7 +6,7 @@ from core import mail, outbox
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 
 from newsletters.models import Chunk, Newsletter, Subscriber
@@ -121,14 +121,17 @@ def deliver(*, newsletter: Newsletter, address: str, connection: Any) -> Outcome
     return "delivered"
 
 
+def with_progress(newsletters: QuerySet[Newsletter]) -> QuerySet[Newsletter]:
+    """The newsletters with the fields of `Progress`."""
+    return newsletters.annotate(
+        delivered=Sum("chunks__delivered", default=0),
+        refused=Sum("chunks__refused", default=0),
+        chunks_left=Count("chunks", filter=Q(chunks__state__in=Chunk.unfinished)),
+        chunks_failed=Count("chunks", filter=Q(chunks__state=Chunk.State.FAILED)),
+    )
+
+
 def progress(*, newsletter_id: int) -> Progress:
     """How far the newsletter is."""
-    chunks = Chunk.objects.filter(newsletter=newsletter_id)
-    return Progress(
-        **chunks.aggregate(
-            delivered=Sum("delivered", default=0),
-            refused=Sum("refused", default=0),
-            chunks_left=Count("pk", filter=Q(state__in=Chunk.unfinished)),
-            chunks_failed=Count("pk", filter=Q(state=Chunk.State.FAILED)),
-        )
-    )
+    found = with_progress(Newsletter.objects.filter(pk=newsletter_id))
+    return Progress(**found.values(*Progress._fields).get())

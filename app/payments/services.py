@@ -78,6 +78,7 @@ def claim(*, order_id: int) -> Order | None:
     with transaction.atomic():
         order = Order.objects.select_for_update().get(pk=order_id)
         if order.is_over or (order.state == State.PROCESSING and order.moved_at > lapsed):
+            logger.info("order %s is %s: nothing to do", order.pk, order.state)
             return None
         attempts, asked_at = order.attempts + 1, order.asked_at or now
         order.move(state=State.PROCESSING, attempts=attempts, asked_at=asked_at, unsettled=True)
@@ -144,6 +145,7 @@ def cancel(*, order_id: int) -> Order:
         if not order.can_be_cancelled:
             raise NotCancellable(f"The order is {order.state} and cannot be cancelled now.")
         order.move(state=State.CANCELLED)
+        logger.info("order %s is cancelled by the customer", order.pk)
         return order
 
 
@@ -171,9 +173,9 @@ def close_unpaid(*, orders: QuerySet[Order]) -> int:
     """
     count = 0
     for order in orders.filter(state=State.NEEDS_ATTENTION, receipt=None):
-        if gateway.find(reference=str(order.reference)) is None:
-            count += Order.objects.filter(pk=order.pk, state=State.NEEDS_ATTENTION).update(
-                state=State.CANCELLED, unsettled=False, moved_at=timezone.now()
-            )
+        row = Order.objects.filter(pk=order.pk, state=State.NEEDS_ATTENTION)
+        cancelled = {"state": State.CANCELLED, "unsettled": False, "moved_at": timezone.now()}
+        if gateway.find(reference=str(order.reference)) is None and row.update(**cancelled):
             logger.warning("order %s is cancelled: no charge", order.pk)
+            count += 1
     return count

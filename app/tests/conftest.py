@@ -2,6 +2,7 @@
 a mail server in this process, and one real worker for the whole session."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
+from django_celery_results.models import TaskResult
 from gateway.server import Server
 from inventory.models import Product
 from payments.models import Order
@@ -50,7 +52,7 @@ class Worker:
     """A `celery worker` process on the test database, for every queue unless some are named."""
 
     def __init__(self, name: str = "test", *, queues: list[str] | None = None, loglevel: str = "ERROR") -> None:
-        self.name, self.queues, self.loglevel = name, queues or configured.QUEUES, loglevel
+        self.name, self.queues, self.loglevel = name, queues or broker.queue_names(), loglevel
         self.process: subprocess.Popen[bytes] | None = None
         self.broker = redis.Redis.from_url(configured.CELERY["broker_url"])
 
@@ -108,11 +110,26 @@ def session_worker(django_db_setup: None, django_db_blocker: DjangoDbBlocker) ->
 
 @pytest.fixture
 def worker(transactional_db: None, session_worker: Worker, gateway: Server, mails: "Mailbox") -> Iterator[Worker]:
-    """The running worker; the test's tables are emptied only when it has nothing left to do."""
+    """The running worker; the test's tables are emptied only when it has nothing left to do. No task leaves a large result."""
     session_worker.start()
     yield session_worker
     if session_worker.process and session_worker.process.poll() is None:
         wait_until(session_worker.is_idle)
+        assert [result for result in results() if len(result) > 1000] == []
+
+
+def results() -> Iterator[str]:
+    """What the result backend keeps of tasks that succeeded, as it keeps it."""
+    if configured.CELERY["result_backend"] == "django-db":
+        for found in TaskResult.objects.filter(status="SUCCESS").values_list(
+            "result", "task_args", "task_kwargs", "meta"
+        ):
+            yield json.dumps(found)
+        return
+    store = redis.Redis.from_url(configured.CELERY["result_backend"], decode_responses=True)
+    for key in store.scan_iter("*celery-task-meta-*"):
+        if '"status": "SUCCESS"' in (result := str(store.get(key))):
+            yield result
 
 
 @pytest.fixture(scope="session")

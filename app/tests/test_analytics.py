@@ -12,9 +12,11 @@ from analytics.tasks import daily_report, generate_reports
 from celery.exceptions import SoftTimeLimitExceeded
 from core import outbox
 from django.contrib.auth.models import User
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from inventory.models import Product
 from payments.models import Order
 from pytest_django import Settings
 
@@ -55,23 +57,41 @@ def test_an_order_counts_on_the_day_it_is_paid(report: Report, order: Order) -> 
     assert [line.revenue for line in report.lines.all()] == [0, 0, late.amount, 0, order.amount]
 
 
+def test_a_report_reads_the_orders_once_and_by_their_index(report: Report, product: Product) -> None:
+    now = timezone.now()
+    Order.objects.bulk_create(
+        Order(product=product, amount=100, state=Order.State.PAID, paid_at=now - datetime.timedelta(hours=5 * number))
+        for number in range(3000)
+    )
+    Order.objects.bulk_create(Order(product=product, amount=100, state=Order.State.CANCELLED) for _ in range(3000))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE payments_order")
+    with CaptureQueriesContext(connection) as queries:
+        assert services.run(report_id=report.pk) == State.DONE
+    assert sum(line.orders for line in report.lines.all()) in range(19, 26)
+    [reading] = [query["sql"] for query in queries if 'FROM "payments_order"' in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {reading}")
+        assert "order_paid" in "".join(row[0] for row in cursor.fetchall())
+
+
 def test_a_report_goes_on_where_a_lost_worker_stopped(report: Report) -> None:
-    services.add_line(report=report)
+    services.add_line(report=report, figures={})
     report.refresh_from_db()
-    services.add_line(report=report)
+    services.add_line(report=report, figures={})
     assert services.run(report_id=report.pk) == State.DONE
     assert report.lines.count() == 5
 
 
 def test_of_two_workers_the_slower_one_stops(report: Report) -> None:
     stale = Report.objects.get()
-    assert services.add_line(report=report)
-    assert not services.add_line(report=stale)
+    assert services.add_line(report=report, figures={})
+    assert not services.add_line(report=stale, figures={})
     assert report.lines.count() == 1
 
 
 def test_a_cancelled_report_stops_before_the_next_day(report: Report) -> None:
-    services.add_line(report=report)
+    services.add_line(report=report, figures={})
     services.request_cancel(report_id=report.pk)
     assert services.run(report_id=report.pk) == State.CANCELLED
     assert report.lines.count() == 1
@@ -87,7 +107,7 @@ def test_a_finished_report_cannot_be_cancelled(report: Report) -> None:
 def test_an_error_fails_the_report_and_is_shown(
     report: Report, staff_site: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*, report: Report) -> bool:
+    def broken(**values: object) -> bool:
         raise ValueError("no such day")
 
     monkeypatch.setattr("analytics.services.add_line", broken)

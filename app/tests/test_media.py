@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from celery import current_app
 from celery.exceptions import Retry
 from core.outbox import AlreadySent
 from django.contrib.auth.models import User
@@ -19,15 +20,15 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
-from gateway.server import Server
+from gateway.server import DOCUMENTS, Server
 from media import services
-from media.models import SIZES, Document, Image
+from media.models import SIZES, Document, Download, Image
 from media.tasks import download_document, image_failed
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 from pytest_django import Settings
 
-from tests.conftest import Worker, misbehave, wait_until
+from tests.conftest import Worker, misbehave, results, wait_until
 
 
 def picture(width: int = 1200, height: int = 600, kind: str = "JPEG") -> bytes:
@@ -233,6 +234,63 @@ def test_a_document_passes_through_the_chain(user_site: Client, worker: Worker, 
     wait_until(lambda: Document.objects.get().state == Document.State.READY)
     assert Document.objects.get().words == 220
     assert "220 words: Soup of the day" in user_site.get("/documents/").content.decode()
+
+
+@pytest.mark.results
+def test_the_text_of_a_document_is_in_no_message_and_no_result(
+    user_site: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DOCUMENTS, "menu.txt", "soup\0" + 300_000 * "é")
+    user_site.post("/documents/", {"name": "menu.txt", "reference": uuid.uuid4()})
+    wait_until(lambda: Document.objects.get().state == Document.State.READY)
+    wait_until(worker.is_idle)
+    found = [len(result) for result in results()]
+    assert len(found) >= 4
+    assert max(found) < 1000
+    assert Document.objects.get().words == 2
+    assert not Download.objects.exists()
+
+
+def test_a_second_chain_for_the_same_document_changes_nothing(user: User, gateway: Server) -> None:
+    """A message of the sweep, after the first chain has ended or in its middle."""
+    document = Document.objects.create(owner=user, name="menu.txt")
+    services.download(document_id=document.pk)
+    services.download(document_id=document.pk)
+    words = services.process(document_id=document.pk)
+    assert services.store(document_id=document.pk, words=words) == Document.State.READY
+    services.download(document_id=document.pk)
+    assert not Download.objects.exists()
+    assert services.process(document_id=document.pk) == 0
+    assert services.store(document_id=document.pk, words=0) == Document.State.READY
+    assert Document.objects.get().words == 220
+
+
+def test_a_document_that_failed_leaves_no_download(user: User, gateway: Server) -> None:
+    document = Document.objects.create(owner=user, name="broken.bin")
+    services.download(document_id=document.pk)
+    with pytest.raises(services.Unusable, match="empty"):
+        services.process(document_id=document.pk)
+    services.fail_document(document_id=document.pk, reason="The document is empty.")
+    assert Document.objects.get().error == "The document is empty."
+    assert not Download.objects.exists()
+
+
+STEPS: list[tuple[str, tuple[object, ...], dict[str, object]]] = [
+    ("make_thumbnail", (0, "small"), {}),
+    ("finish_image", (0,), {}),
+    ("image_failed", ("x",), {"image_id": 0}),
+    ("download_document", (0,), {}),
+    ("store_document", (1,), {"document_id": 0}),
+    ("document_failed", ("x",), {"document_id": 0}),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "kwargs"), STEPS, ids=[name for name, *_ in STEPS])
+def test_a_step_of_a_row_that_was_deleted_has_nothing_to_do(
+    db: None, name: str, args: tuple[object, ...], kwargs: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media.tasks.reason_of", lambda task, failed_id: "unknown")
+    assert current_app.tasks[f"media.tasks.{name}"].apply(args=args, kwargs=kwargs, throw=True).get() == "gone"
 
 
 @pytest.mark.results

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from newsletters import services, tasks
 from newsletters.models import Chunk, Newsletter, Subscriber
-from pytest_django import DjangoCaptureOnCommitCallbacks
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from tests.conftest import Mailbox, Worker, wait_until
 
@@ -55,6 +57,24 @@ def test_the_admin_sends_it_and_every_address_gets_one_mail(
     assert "6 chunks queued" in page
     wait_until(lambda: services.progress(newsletter_id=newsletter.pk) == (100, 2, 0, 0))
     assert sorted(mails.addresses) == sorted(f"reader{number}@example.org" for number in range(100))
+
+
+def test_the_admin_asks_for_all_newsletters_at_once(
+    admin: User, site: Client, db: None, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    def show() -> str:
+        return site.get("/admin/newsletters/newsletter/").content.decode()
+
+    site.force_login(admin)
+    with CaptureQueriesContext(connection) as none:
+        show()
+    for number in range(20):
+        newsletter = Newsletter.objects.create(subject=f"Soup {number}", body="Warm.")
+        for first, state in ((1, Chunk.State.SENT), (2, Chunk.State.PENDING), (3, Chunk.State.FAILED)):
+            Chunk.objects.create(newsletter=newsletter, first=first, last=first, state=state, delivered=4, refused=1)
+    with django_assert_num_queries(len(none)):
+        page = show()
+    assert page.count("12, 3, 1, 1") == 20
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """Paying an order: the plain functions against a real database and a gateway that misbehaves."""
 
+import contextlib
 import threading
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from core.outbox import AlreadySent
@@ -205,6 +207,40 @@ def test_a_late_charge_on_an_order_that_is_over_is_not_silent(
     order.refresh_from_db()
     assert order.error == f"Charged although {state}: ch_1."
     assert any(record.levelname == "CRITICAL" and f"order {order.pk}" in record.message for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ({"mode": "ok"}, "is paid: ch_"),
+        ({"mode": "reject"}, "is failed: refused"),
+        ({"mode": "reject", "status": 422}, "is needs_attention: the gateway refused"),
+        ({"mode": "fail"}, "is pending: the gateway answered 503"),
+        ({"mode": "drop"}, "is pending: the connection to the gateway broke"),
+        ({"mode": "wrong"}, "Charged 1301 cents instead of 1300"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())),
+)
+def test_how_each_attempt_ended_is_logged_with_the_order(
+    order: Order, gateway: Server, caplog: pytest.LogCaptureFixture, mode: dict[str, Any], said: str
+) -> None:
+    caplog.set_level("INFO", "payments")
+    with gateway.lock:
+        gateway.modes["charges"] = mode
+    with contextlib.suppress(OutcomeUnknown):
+        services.pay(order_id=order.pk)
+    assert [line for line in caplog.messages if line.startswith(f"order {order.pk}")] == caplog.messages
+    assert said in caplog.messages[-1]
+
+
+def test_what_ends_an_order_without_an_attempt_is_logged_too(order: Order, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "payments")
+    services.cancel(order_id=order.pk)
+    services.pay(order_id=order.pk)
+    assert caplog.messages == [
+        f"order {order.pk} is cancelled by the customer",
+        f"order {order.pk} is cancelled: nothing to do",
+    ]
 
 
 def test_a_second_charge_is_not_silent(order: Order) -> None:

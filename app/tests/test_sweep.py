@@ -4,7 +4,9 @@ import contextlib
 import os
 import signal
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from accounts.models import Welcome
@@ -13,15 +15,16 @@ from celery import current_app
 from core import broker, outbox
 from core.models import OutboxRow, TaskRun, outbox_models
 from crm.models import Lead
-from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import connection
 from django.db.models import Q
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from gateway.server import Server
 from inventory.models import Product
 from media.models import Document, Image
-from newsletters.models import Chunk
+from newsletters.models import Chunk, Newsletter
 from payments.models import Order, Receipt
 from payments.services import place_order
 from payments.tasks import process_payment
@@ -156,7 +159,7 @@ def test_a_row_that_cannot_be_sent_does_not_keep_others_waiting(
 def test_the_sweep_adds_nothing_to_a_queue_that_is_long_already(
     overdue: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lengths = dict.fromkeys(settings.QUEUES, 0)
+    lengths = dict.fromkeys(broker.queue_names(), 0)
     monkeypatch.setattr(broker, "queue_lengths", lambda: lengths | {"critical": outbox.QUEUE_LIMIT})
     assert outbox.resend_stuck() == {}
     monkeypatch.setattr(broker, "queue_lengths", lambda: lengths | {"images": outbox.QUEUE_LIMIT})
@@ -168,6 +171,44 @@ def test_the_sweep_adds_nothing_to_a_queue_that_is_long_already(
 def test_the_sweep_reads_an_index_of_unfinished_rows(model: type[OutboxRow]) -> None:
     assert Q(state__in=model.unfinished) in [index.condition for index in model._meta.indexes]
     assert model.patience == model.deadline(), "a deadline above WORK_DEADLINE never applies"
+
+
+OVER, LEFT = 3000, 20
+
+
+def rows(model: type[OutboxRow], product: Product) -> list[OutboxRow]:
+    """Rows of this kind, as many as there may be after a while; the last ones are unfinished."""
+    over = next(state for state in model._meta.get_field("state").flatchoices if state[0] not in model.unfinished)[0]
+    users = User.objects.bulk_create(User(username=f"cook{number}") for number in range(OVER + LEFT))
+    newsletter, today = Newsletter.objects.create(subject="Winter soups", body="Come in."), timezone.now().date()
+    values: dict[type[OutboxRow], Callable[[int], dict[str, Any]]] = {
+        Welcome: lambda number: {"user": users[number]},
+        Report: lambda number: {"owner": users[0], "first_day": today, "days": 1},
+        Lead: lambda number: {"name": "Alan", "email": "alan@example.org"},
+        Image: lambda number: {"owner": users[0], "title": "pot", "file": "pot"},
+        Document: lambda number: {"owner": users[0], "name": "menu.txt"},
+        Chunk: lambda number: {"newsletter": newsletter, "first": number, "last": number},
+        Order: lambda number: {"product": product, "amount": 100},
+    }
+    past = timezone.now() - timedelta(hours=1)
+    states = OVER * [over] + LEFT * [model.unfinished[0]]
+    common = {"moved_at": past, "next_send_at": past}
+    return [model(**common | values[model](number) | {"state": state}) for number, state in enumerate(states)]
+
+
+@pytest.mark.parametrize("model", list(outbox_models()), ids=lambda model: model.__name__)
+def test_the_sweep_does_not_read_rows_that_are_over(model: type[OutboxRow], product: Product) -> None:
+    model._default_manager.bulk_create(rows(model, product))
+    index = next(index.name for index in model._meta.indexes if index.fields == ["next_send_at"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {model._meta.db_table}")
+    with CaptureQueriesContext(connection) as queries:
+        assert len(model.due()[: outbox.QUEUE_LIMIT]) == LEFT
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {queries[0]['sql']}")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert index in plan, plan
+    assert "Seq Scan" not in plan
 
 
 def test_a_task_that_kills_its_process_each_time_ends_and_needs_attention(user: User, worker: Worker) -> None:
