@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Sum
 from django.utils import timezone
-from payments.models import Order
+from payments.services import paid_between
 
 from analytics.models import Line, Report
 
@@ -57,8 +57,7 @@ def add_line(*, report: Report) -> bool:
     midnight = datetime.datetime.combine(day, datetime.time(), datetime.UTC)
     next_midnight = midnight + datetime.timedelta(days=1)
     # By when they were paid: a day that is over gets no more of them.
-    paid = Order.objects.filter(state=Order.State.PAID, paid_at__gte=midnight, paid_at__lt=next_midnight)
-    figures = paid.aggregate(orders=Count("pk"), revenue=Sum("amount", default=0))
+    figures = paid_between(midnight, next_midnight).aggregate(orders=Count("pk"), revenue=Sum("amount", default=0))
     with transaction.atomic():
         moved = Report.objects.filter(pk=report.pk, position=report.position, state__in=Report.unfinished).update(
             position=F("position") + 1, state=Report.State.RUNNING, moved_at=timezone.now()
