@@ -8,9 +8,9 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Sum
-from django.db.models.functions import TruncDate
+from django.db.models.functions import Coalesce, TruncDate
 from django.utils import timezone
-from payments.models import Order
+from payments.services import paid_between
 
 from analytics.models import Line, Report
 
@@ -64,8 +64,8 @@ def paid_by_day(*, report: Report) -> Figures:
         return {}
     left = [report.next_day, report.first_day + datetime.timedelta(days=report.days)]
     start, end = (datetime.datetime.combine(day, datetime.time(), datetime.UTC) for day in left)
-    paid = Order.objects.filter(state=Order.State.PAID, paid_at__gte=start, paid_at__lt=end)
-    days = paid.annotate(day=TruncDate("paid_at", tzinfo=datetime.UTC)).order_by().values("day")
+    paid = paid_between(start, end).annotate(paid_on=Coalesce("paid_at", "receipt__created_at"))
+    days = paid.annotate(day=TruncDate("paid_on", tzinfo=datetime.UTC)).order_by().values("day")
     found = days.annotate(orders=Count("pk"), revenue=Sum("amount")).values_list("day", "orders", "revenue")
     return {day: {"orders": orders, "revenue": revenue} for day, orders, revenue in found}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from celery.schedules import crontab
+from environs import validate
 
 from config.environment import database, env
 
@@ -142,6 +143,10 @@ DOWNSTREAM_TIMEOUT = (
 )  # seconds to connect, and to wait for each part of an answer
 # Seconds one attempt to pay may take: twice a connection and an answer, and as much again for an answer in parts.
 PAYMENT_TIME_LIMIT = ceil(6 * DOWNSTREAM_TIMEOUT)
+# Seconds the gateway remembers an idempotency key. A charge is asked for with it for five sixths of that, 20 hours of a day:
+# what is under way then has its answer before the key is forgotten.
+PAYMENT_KEY_RETENTION = env.int("PAYMENT_KEY_RETENTION", 86400, validate=validate.Range(min=6 * PAYMENT_TIME_LIMIT + 6))
+PAYMENT_KEY_AGE_LIMIT = PAYMENT_KEY_RETENTION * 5 // 6
 
 # --- Celery ---------------------------------------------------------------------------------------------------------
 KEY_PREFIX = env.str("CELERY_KEY_PREFIX", "celery:")

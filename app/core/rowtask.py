@@ -1,11 +1,14 @@
 """The base of tasks that do the work of a row."""
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from celery import Task
+from celery.signals import task_prerun
 from django.core.exceptions import ObjectDoesNotExist
 
+from core import outbox
 from core.models import outbox_models
 
 logger = logging.getLogger(__name__)
@@ -24,3 +27,12 @@ class RowTask(Task):  # type: ignore[type-arg]  # generic in the stub alone, not
                 raise
             logger.info("the row is gone: nothing to do")
             return "gone"
+
+
+@task_prerun.connect
+def note_taken(task: "Task[..., Any]", **kwargs: object) -> None:
+    """Tells the sweep how far the queue was served. A retry's message is younger than it says."""
+    sent_at = task.request.get(outbox.SENT_AT)
+    if sent_at and not task.request.retries:
+        queue = (task.request.delivery_info or {}).get("routing_key") or ""
+        outbox.note_taken(queue=queue, sent_at=datetime.fromisoformat(sent_at))

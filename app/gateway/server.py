@@ -6,14 +6,19 @@ ok       as it should
 slow     as it should, after `seconds`
 fail     503, nothing done
 reject   `status`, or 422 (charges: 402), nothing done
+cut      nothing done, the connection is closed without an answer
 timeout  nothing done, no answer until the client has hung up
 drop     done, and then the connection is closed without an answer
+silence  done, and then no answer until the client has hung up
 trickle  done, and then the answer comes so slowly that no single read times out
-garbage  done, and then the answer is no JSON, with `status`, or 201
+torn     done, and then the answer ends in the middle
+garbage  done unless `status` is a refusal, and then the answer is `body`, or no JSON, with `status`, or 201
 wrong    a charge over one cent more than was asked for
+turns    each of the modes in the list `of`, one after the other, for ever
 
 Amounts that end in 02 cents are always declined, as in a real gateway's sandbox. A charge made once for an Idempotency-Key
-is answered again until DELETE /keys: gateways forget keys, most within a day. GET /charges/<reference> looks a charge up.
+is answered again for a day: gateways forget keys. PUT /keys {"seconds": 60} makes it a minute, DELETE /keys forgets all now.
+While a key is being worked on, it is answered with 409. GET /charges/<reference> looks a charge up.
 """
 
 import json
@@ -25,7 +30,21 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
-MODES = ("ok", "slow", "fail", "reject", "timeout", "drop", "trickle", "garbage", "wrong")
+MODES = (
+    "ok",
+    "slow",
+    "fail",
+    "reject",
+    "cut",
+    "timeout",
+    "drop",
+    "silence",
+    "trickle",
+    "torn",
+    "garbage",
+    "wrong",
+    "turns",
+)
 SERVICES = ("charges", "lookups", "leads", "stock", "documents")
 DOCUMENTS = {
     "menu.txt": "Soup of the day\nStew of the week\nBread, always warm\n" * 20,
@@ -47,9 +66,12 @@ class Server(ThreadingHTTPServer):
         """Back to a server that has seen nothing and behaves."""
         self.modes: dict[str, dict[str, Any]] = {}
         self.charges: dict[str, dict[str, Any]] = {}  # by id
-        self.keys: dict[str, str] = {}  # the charge made for an Idempotency-Key
+        self.keys: dict[str, tuple[str, float]] = {}  # the charge made for an Idempotency-Key, and when (epoch)
+        self.key_seconds = 86400.0  # how long a key is remembered
+        self.working_on: set[str] = set()  # keys
         self.leads: dict[str, dict[str, Any]] = {}
         self.requests: Counter[str] = Counter()
+        self.served: Counter[tuple[str, str]] = Counter()  # requests by service and mode
         self.stock = {"carrot-soup": 40, "onion-stew": 25, "bean-chili": 60, "lentil-dal": 35, "unlucky-pie": 13}
 
     def mode_for(self, service: str) -> dict[str, Any]:
@@ -61,7 +83,15 @@ class Server(ThreadingHTTPServer):
                 mode["times"] -= 1
                 if mode["times"] <= 0:
                     del self.modes[service]
+            if mode["mode"] == "turns":
+                mode = mode["of"][(self.requests[service] - 1) % len(mode["of"])]
+            self.served[service, mode["mode"]] += 1
             return mode
+
+    def charge_of(self, key: str) -> dict[str, Any] | None:
+        """The charge that was made for a key, unless the key is forgotten."""
+        charge, made_at = self.keys.get(key, ("", 0.0))
+        return self.charges.get(charge) if time.time() - made_at < self.key_seconds else None
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -86,6 +116,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         wish = self.body()
+        if self.path == "/keys" and "seconds" in wish:
+            self.server.key_seconds = float(wish["seconds"])
+            return self.answer(200, wish)
         if self.path != "/mode" or wish.get("service") not in SERVICES or wish.get("mode") not in MODES:
             return self.answer(400, {"reason": f"PUT /mode with one of {SERVICES} and one of {MODES}"})
         with self.server.lock:
@@ -122,7 +155,16 @@ class Handler(BaseHTTPRequestHandler):
         key = self.headers.get("Idempotency-Key", "")
         match self.path:
             case "/charges" if key:
-                self.serve("charges", lambda: self.charge(key, int(body["amount"]), body.get("reference", "")))
+                with self.server.lock:
+                    is_free = key not in self.server.working_on
+                    self.server.working_on.add(key)
+                if not is_free:
+                    return self.answer(409, {"reason": "the same key is being worked on"})
+                try:
+                    self.serve("charges", lambda: self.charge(key, int(body["amount"]), body.get("reference", "")))
+                finally:
+                    with self.server.lock:
+                        self.server.working_on.discard(key)
             case "/leads" if key:
                 self.serve("leads", lambda: (201, self.server.leads.setdefault(key, {"id": key[:8], **body})))
             case _:
@@ -133,11 +175,11 @@ class Handler(BaseHTTPRequestHandler):
             return 402, {"reason": "insufficient funds"}
         server = self.server
         with server.lock:
-            made = server.charges.get(server.keys.get(key, ""))
+            made = server.charge_of(key)
             if made is None:
                 made = {"id": f"ch_{uuid.uuid4().hex}", "amount": amount, "reference": reference, "asked": 0}
                 server.charges[made["id"]] = made
-                server.keys[key] = made["id"]
+                server.keys[key] = made["id"], time.time()
             made["asked"] += 1
             return 201, made
 
@@ -145,6 +187,22 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             found = [charge for charge in self.server.charges.values() if charge["reference"] == reference]
         return (200, found[0]) if found else (404, {"reason": "no such charge"})
+
+    def say_nothing(self) -> None:
+        """Waits until the client has hung up."""
+        self.close_connection = True
+        select.select([self.connection], [], [], 60)
+
+    def garble(self, mode: dict[str, Any]) -> None:
+        self.answer(mode.get("status", 201), mode.get("body", "<html>Have a nice day"), "text/html")
+
+    def tear(self) -> None:
+        """The beginning of an answer."""
+        self.close_connection = True
+        self.send_response(201)
+        self.send_header("Content-Length", "600")
+        self.end_headers()
+        self.wfile.write(b'{"id": "ch_')
 
     def trickle(self) -> None:
         """One byte of the answer after the other, until the client has hung up."""
@@ -165,10 +223,13 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(503, {"reason": "out of order"})
             case "reject":
                 return self.answer(mode.get("status", self.refusals.get(service, 422)), {"reason": "refused"})
-            case "timeout":
-                select.select([self.connection], [], [], 60)
+            case "cut":
                 self.close_connection = True
                 return None
+            case "timeout":
+                return self.say_nothing()
+            case "garbage" if 400 <= mode.get("status", 201) < 500:
+                return self.garble(mode)
             case "slow":
                 time.sleep(mode.get("seconds", 2))
         status, content = work()
@@ -176,10 +237,14 @@ class Handler(BaseHTTPRequestHandler):
             case "drop":
                 self.close_connection = True
                 return None
+            case "silence":
+                return self.say_nothing()
             case "trickle":
                 return self.trickle()
+            case "torn":
+                return self.tear()
             case "garbage":
-                return self.answer(mode.get("status", 201), "<html>Have a nice day", "text/html")
-            case "wrong":
+                return self.garble(mode)
+            case "wrong" if "amount" in content:
                 content["amount"] += 1
         return self.answer(status, content, "text/plain" if isinstance(content, str) else "application/json")

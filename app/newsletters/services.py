@@ -1,7 +1,6 @@
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
-from celery import group
 from core import mail, outbox
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
@@ -41,13 +40,8 @@ def start(*, newsletter_id: int) -> int:
         parts = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
         rows = [Chunk(newsletter=newsletter, first=part[0], last=part[-1]) for part in parts]
         chunks = Chunk.objects.bulk_create(rows)
-        transaction.on_commit(lambda: send_group(chunks=chunks), robust=True)
+        transaction.on_commit(lambda: outbox.send_all(chunks), robust=True)
     return len(chunks)
-
-
-def send_group(*, chunks: list[Chunk]) -> None:
-    """Queues the chunks' tasks as one group."""
-    group(outbox.signature(chunk) for chunk in chunks).delay()
 
 
 def send_chunk(*, chunk_id: int) -> str:

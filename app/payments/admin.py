@@ -23,7 +23,7 @@ class OrderAdmin(OutboxAdmin[Order]):
         "asked_at",
         "paid_at",
     )
-    actions = ("try_again", "charge_anew", "close_unpaid")
+    actions = ("try_again", "charge_anew", "close_unpaid", "accept_charge")
 
     def has_delete_permission(self, request: HttpRequest, obj: Order | None = None) -> bool:
         return False
@@ -41,6 +41,11 @@ class OrderAdmin(OutboxAdmin[Order]):
             self.message_user(request, f"The gateway does not tell: {error}.", messages.ERROR)
         else:
             self.message_user(request, f"{count} cancelled.", messages.SUCCESS if count else messages.WARNING)
+
+    @admin.action(description="Count those that need attention and were charged as paid", permissions=["change"])
+    def accept_charge(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        count = services.accept_charge(orders=queryset)
+        self.message_user(request, f"{count} paid.", messages.SUCCESS if count else messages.WARNING)
 
 
 @admin.register(Receipt)

@@ -7,6 +7,8 @@ import requests
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 
+CHARGE_ID_LENGTH = 64  # what a receipt holds
+
 
 class Declined(Exception):
     """The gateway answered that it will not charge this customer."""
@@ -69,10 +71,12 @@ def charge_in(response: requests.Response) -> Charge:
     if not response.ok:
         raise OutcomeUnknown(f"the gateway answered {response.status_code}")
     try:
-        body = response.json()
-        return Charge(id=str(body["id"]), amount=int(body["amount"]))
-    except (ValueError, TypeError, KeyError) as error:
+        match response.json():
+            case {"id": str(id), "amount": int(amount)} if 0 < len(id) <= CHARGE_ID_LENGTH and amount >= 0:
+                return Charge(id=id, amount=amount)
+    except ValueError as error:
         raise OutcomeUnknown("the gateway's answer cannot be read") from error
+    raise OutcomeUnknown("the gateway's answer cannot be read")
 
 
 def reason(response: requests.Response) -> str:

@@ -61,7 +61,7 @@ class Order(OutboxRow):
 
     @property
     def can_be_cancelled(self) -> bool:
-        return self.state == self.State.PENDING and not self.unsettled
+        return self.state == self.State.PENDING and not self.unsettled and not hasattr(self, "receipt")
 
 
 class Receipt(models.Model):

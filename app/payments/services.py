@@ -2,13 +2,13 @@
 
 import logging
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from core import outbox
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from inventory.models import Product
 
@@ -17,9 +17,6 @@ from payments.models import Order, Receipt
 
 logger = logging.getLogger(__name__)
 State = Order.State
-
-# Most gateways remember a key for a day; a charge with a forgotten key would be a second one.
-ASKED_FOR_AT_MOST = timedelta(hours=20)
 
 
 class TooOld(Exception):
@@ -90,15 +87,25 @@ def charge_once(*, order: Order) -> gateway.Charge:
 
     Raises TooOld, and what the gateway module raises.
     """
+    if receipt := Receipt.objects.filter(order=order).first():
+        return gateway.Charge(id=receipt.charge, amount=receipt.amount)
     key, reference = str(order.idempotency_key), str(order.reference)
     if order.attempts > 1:
         found = gateway.find(reference=reference)
         if found:
             logger.warning("order %s: found the charge %s of an earlier attempt", order.pk, found.id)
             return found
-        if order.asked_at and timezone.now() - order.asked_at > ASKED_FOR_AT_MOST:
-            raise TooOld(f"There is no charge, and the first attempt is more than {ASKED_FOR_AT_MOST} ago.")
-    return gateway.charge(key=key, reference=reference, amount=order.amount)
+        limit = timedelta(seconds=settings.PAYMENT_KEY_AGE_LIMIT)
+        if order.asked_at and timezone.now() - order.asked_at > limit:
+            raise TooOld(f"There is no charge, and the first attempt is more than {limit} ago.")
+    try:
+        return gateway.charge(key=key, reference=reference, amount=order.amount)
+    except gateway.Declined:
+        # An earlier attempt without an answer may have been charged after it was looked for.
+        if order.attempts > 1 and (found := gateway.find(reference=reference)):
+            logger.warning("order %s: declined, but there is the charge %s of an earlier attempt", order.pk, found.id)
+            return found
+        raise
 
 
 def settle(*, order_id: int, state: Order.State, error: str, unsettled: bool = False) -> str:
@@ -121,14 +128,7 @@ def record_charge(*, order_id: int, charge: gateway.Charge) -> str:
     """
     with transaction.atomic():
         order = Order.objects.select_for_update().get(pk=order_id)
-        receipt, _ = Receipt.objects.get_or_create(order=order, defaults={"charge": charge.id, "amount": charge.amount})
-        problem = ""
-        if receipt.charge != charge.id:
-            problem = f"Charged twice: {receipt.charge} and {charge.id}."
-        elif charge.amount != order.amount:
-            problem = f"Charged {charge.amount} cents instead of {order.amount}: {charge.id}."
-        elif order.state in (State.FAILED, State.CANCELLED):
-            problem = f"Charged although {order.state}: {charge.id}."
+        problem = write_receipt(order=order, charge=charge)
         if problem:
             logger.critical("order %s: %s", order.pk, problem)
             order.move(state=State.NEEDS_ATTENTION, error=problem, unsettled=False)
@@ -138,6 +138,21 @@ def record_charge(*, order_id: int, charge: gateway.Charge) -> str:
         return order.state
 
 
+def write_receipt(*, order: Order, charge: gateway.Charge) -> str:
+    """Keeps the proof of the charge unless there is one; returns what is wrong with the charge, if anything."""
+    others = Receipt.objects.filter(charge=charge.id).exclude(order=order)
+    if other := others.first():
+        return f"The gateway answered with the charge of order {other.order_id}: {charge.id}."
+    receipt, _ = Receipt.objects.get_or_create(order=order, defaults={"charge": charge.id, "amount": charge.amount})
+    if receipt.charge != charge.id:
+        return f"Charged twice: {receipt.charge} and {charge.id}."
+    if charge.amount != order.amount:
+        return f"Charged {charge.amount} cents instead of {order.amount}: {charge.id}."
+    if order.state in (State.FAILED, State.CANCELLED):
+        return f"Charged although {order.state}: {charge.id}."
+    return ""
+
+
 def cancel(*, order_id: int) -> Order:
     """Cancels an order nobody has tried to charge. Raises NotCancellable otherwise."""
     with transaction.atomic():
@@ -145,7 +160,7 @@ def cancel(*, order_id: int) -> Order:
         if not order.can_be_cancelled:
             raise NotCancellable(f"The order is {order.state} and cannot be cancelled now.")
         order.move(state=State.CANCELLED)
-        logger.info("order %s is cancelled by the customer", order.pk)
+        logger.info("order %s is cancelled by its customer", order.pk)
         return order
 
 
@@ -157,8 +172,15 @@ def charge_anew(*, orders: QuerySet[Order]) -> int:
     count = 0
     for order in orders.filter(state=State.NEEDS_ATTENTION, receipt=None):
         with transaction.atomic():
+            order.sent_at = now = timezone.now()
             if Order.objects.filter(pk=order.pk, state=State.NEEDS_ATTENTION).update(
-                state=State.PENDING, idempotency_key=uuid.uuid4(), asked_at=None, moved_at=timezone.now(), sends=0
+                state=State.PENDING,
+                idempotency_key=uuid.uuid4(),
+                asked_at=None,
+                moved_at=now,
+                sent_at=now,
+                next_send_at=now,
+                sends=0,
             ):
                 logger.warning("order %s is charged with a new key", order.pk)
                 outbox.send_on_commit(order)
@@ -179,3 +201,29 @@ def close_unpaid(*, orders: QuerySet[Order]) -> int:
             logger.warning("order %s is cancelled: no charge", order.pk)
             count += 1
     return count
+
+
+def accept_charge(*, orders: QuerySet[Order]) -> int:
+    """Counts orders that need attention as paid with the charge they have; returns how many.
+
+    For those whose charge is right after all, or was put right at the gateway.
+    """
+    count = 0
+    for order in orders.filter(state=State.NEEDS_ATTENTION, receipt__isnull=False):
+        now = timezone.now()
+        if Order.objects.filter(pk=order.pk, state=State.NEEDS_ATTENTION).update(
+            state=State.PAID, error="", moved_at=now, paid_at=now
+        ):
+            logger.warning("order %s is paid, as staff say", order.pk)
+            count += 1
+    return count
+
+
+def paid_between(start: datetime, end: datetime) -> QuerySet[Order]:
+    """Orders paid from the start until before the end.
+
+    While a release is under way, the one before it still pays orders, and knows no `paid_at`: their receipts tell when.
+    """
+    receipts = Receipt.objects.filter(created_at__gte=start, created_at__lt=end)
+    known = Q(paid_at__gte=start, paid_at__lt=end)
+    return Order.objects.filter(known | Q(paid_at=None, pk__in=receipts.values("order")), state=State.PAID)

@@ -5,6 +5,7 @@ from django.conf import settings
 
 from payments import services
 from payments.gateway import OutcomeUnknown
+from payments.models import Order
 
 
 # The soft limit leaves an attempt time to say that it does not know; the claim on the order lapses after the hard one.
@@ -18,6 +19,10 @@ from payments.gateway import OutcomeUnknown
 def process_payment(self: "Task[..., str]", order_id: int) -> str:
     """Pays the order; after the last retry it stays pending and the sweep tries again later."""
     try:
-        return services.pay(order_id=order_id)
+        state = services.pay(order_id=order_id)
     except OutcomeUnknown as error:
         raise self.retry(exc=error, countdown=backoff(retries=self.request.retries)) from error
+    if state == Order.State.PROCESSING and (self.request.delivery_info or {}).get("redelivered"):
+        # The worker that had this message is gone, and its claim on the order lapses.
+        raise self.retry(countdown=settings.PAYMENT_TIME_LIMIT + 2)
+    return state

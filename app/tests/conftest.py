@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -34,13 +34,27 @@ from pytest_django import DjangoDbBlocker, Settings
 Value = TypeVar("Value")
 
 
-def wait_until(function: Callable[[], Value], timeout: float = 15) -> Value:
-    """Asks again until the answer is true; fails with the last answer after `timeout` seconds."""
+def wait_until(function: Callable[[], Value], timeout: float = 15, interval: float = 0.02) -> Value:
+    """Asks again after each `interval` until the answer is true; fails with the last answer after `timeout` (seconds)."""
     end = time.monotonic() + timeout
     while not (answer := function()):
         assert time.monotonic() < end, f"still {answer!r} after {timeout} s"
-        time.sleep(0.02)
+        time.sleep(interval)
     return answer
+
+
+COUNTED: list[Mapping[str, object]] = []  # what tests counted, column by column; printed after the last one
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if COUNTED:
+        terminalreporter.section("counted")
+    for figures in COUNTED:
+        cells = [(name, f"{figure:,}" if isinstance(figure, int) else str(figure)) for name, figure in figures.items()]
+        for line in zip(*cells, strict=True):
+            row = [text.rjust(max(map(len, cell))) for text, cell in zip(line, cells, strict=True)]
+            terminalreporter.write_line("   ".join(row))
+        terminalreporter.write_line("")
 
 
 def database_of_tests() -> str:
@@ -51,8 +65,11 @@ def database_of_tests() -> str:
 class Worker:
     """A `celery worker` process on the test database, for every queue unless some are named."""
 
-    def __init__(self, name: str = "test", *, queues: list[str] | None = None, loglevel: str = "ERROR") -> None:
+    def __init__(
+        self, name: str = "test", *, queues: list[str] | None = None, loglevel: str = "ERROR", concurrency: int = 4
+    ) -> None:
         self.name, self.queues, self.loglevel = name, queues or broker.queue_names(), loglevel
+        self.concurrency = concurrency
         self.process: subprocess.Popen[bytes] | None = None
         self.broker = redis.Redis.from_url(configured.CELERY["broker_url"])
 
@@ -63,7 +80,7 @@ class Worker:
         # What a killed worker held would come back after the visibility timeout, twelve hours from now.
         self.broker.delete("celery:unacked", "celery:unacked_index")
         command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--without-mingle", "--without-gossip"]
-        command += ["--concurrency=4", f"--queues={','.join(self.queues)}"]
+        command += [f"--concurrency={self.concurrency}", f"--queues={','.join(self.queues)}"]
         command += [f"--hostname={self.name}@%h", f"--loglevel={self.loglevel}"]
         environment = os.environ | {"DATABASE_URL": database_of_tests()}
         self.process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=log)
@@ -149,7 +166,7 @@ def gateway(gateway_server: Server) -> Server:
     return gateway_server
 
 
-def misbehave(server: Server, service: str, mode: str, **options: float) -> None:
+def misbehave(server: Server, service: str, mode: str, **options: float | str) -> None:
     """Makes the service answer in the given mode, for so many `times` if that is among the options."""
     with server.lock:
         server.modes[service] = {"mode": mode, **options}

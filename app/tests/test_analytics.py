@@ -17,7 +17,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from inventory.models import Product
-from payments.models import Order
+from payments.models import Order, Receipt
 from pytest_django import Settings
 
 from tests.conftest import Worker, wait_until
@@ -34,6 +34,17 @@ def no_pause(settings: Settings) -> None:
 def report(user: User) -> Report:
     today = timezone.now().date()
     return Report.objects.create(owner=user, first_day=today - datetime.timedelta(days=4), days=5)
+
+
+def test_orders_that_the_release_before_paid_are_counted_by_their_receipts(report: Report, order: Order) -> None:
+    """While a release is under way the workers of the one before it write no paid_at."""
+    day = timezone.now() - datetime.timedelta(days=2)
+    Order.objects.filter(pk=order.pk).update(state=Order.State.PAID, unsettled=False, moved_at=timezone.now())
+    Receipt.objects.create(order=order, charge="ch_1", amount=order.amount)
+    Receipt.objects.update(created_at=day)
+    services.run(report_id=report.pk)
+    counted = {line.day: (line.orders, line.revenue) for line in report.lines.filter(orders__gt=0)}
+    assert counted == {day.date(): (1, 1300)}
 
 
 def test_a_report_counts_the_paid_orders_of_each_day(report: Report, order: Order) -> None:

@@ -35,6 +35,7 @@ def test_a_process_without_a_needed_variable_does_not_start_and_names_it(name: s
     [
         ("CELERY_TASK_TIME_LIMIT", "many"),
         ("DEBUG", "perhaps"),
+        ("PAYMENT_KEY_RETENTION", "30"),  # a charge that is under way could outlive the key
         ("EMAIL_URL", "pop3://mail"),
         ("EMAIL_URL", "smtp://mail:many"),
         ("DATABASE_URL", "mysql://app:hidden@db/stock"),

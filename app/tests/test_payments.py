@@ -1,12 +1,15 @@
 """Paying an order: the plain functions against a real database and a gateway that misbehaves."""
 
 import contextlib
+import signal
 import threading
 import uuid
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import requests
+from core import outbox
 from core.outbox import AlreadySent
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -30,7 +33,7 @@ def test_a_paid_order_has_one_receipt_over_its_amount(order: Order, gateway: Ser
     order.refresh_from_db()
     assert (order.state, order.attempts, order.unsettled) == (State.PAID, 1, False)
     assert order.receipt.amount == 1300
-    assert order.receipt.charge == gateway.keys[str(order.idempotency_key)]
+    assert order.receipt.charge == gateway.keys[str(order.idempotency_key)][0]
     assert order.paid_at
 
 
@@ -68,7 +71,7 @@ def test_amounts_ending_in_02_are_declined(product: Product, gateway: Server) ->
     assert order.error == "insufficient funds"
 
 
-@pytest.mark.parametrize("mode", ["fail", "timeout", "drop"])
+@pytest.mark.parametrize("mode", ["fail", "cut", "timeout", "drop", "silence", "torn"])
 def test_an_unknown_outcome_puts_the_order_back_and_blocks_cancelling(order: Order, gateway: Server, mode: str) -> None:
     misbehave(gateway, "charges", mode, times=1)
     with pytest.raises(OutcomeUnknown):
@@ -105,13 +108,33 @@ def test_a_charge_is_looked_up_and_not_asked_for_again_when_the_gateway_forgot_t
     assert len(gateway.charges) == Receipt.objects.count() == 1
 
 
+def test_a_decline_is_not_believed_when_an_earlier_attempt_was_charged_meanwhile(order: Order, gateway: Server) -> None:
+    misbehave(gateway, "charges", "fail", times=1)
+    with pytest.raises(OutcomeUnknown):
+        services.pay(order_id=order.pk)
+    # The charge is not there yet when it is looked for.
+    misbehave(gateway, "lookups", "reject", status=404, times=1)
+    charge(key=str(order.idempotency_key), reference=str(order.reference), amount=order.amount)
+    misbehave(gateway, "charges", "reject", times=1)
+    assert services.pay(order_id=order.pk) == State.PAID
+    assert len(gateway.charges) == Receipt.objects.count() == 1
+
+
+def test_a_key_is_asked_with_no_longer_than_the_gateway_remembers_it(gateway: Server) -> None:
+    assert settings.PAYMENT_KEY_AGE_LIMIT + settings.PAYMENT_TIME_LIMIT < settings.PAYMENT_KEY_RETENTION
+    charges = [charge(key="k", reference="r", amount=100) for _ in range(2)]
+    requests.put(f"{settings.PAYMENT_GATEWAY_URL}/keys", json={"seconds": 0}, timeout=5)
+    charges.append(charge(key="k", reference="r", amount=100))
+    assert [charges.count(found) for found in charges] == [2, 2, 1]
+
+
 @pytest.fixture
 def old_order(order: Order, gateway: Server) -> Order:
     """Asked for yesterday without an answer; the gateway has forgotten the key since, and there is no charge."""
     misbehave(gateway, "charges", "fail", times=1)
     with pytest.raises(OutcomeUnknown):
         services.pay(order_id=order.pk)
-    Order.objects.update(asked_at=timezone.now() - services.ASKED_FOR_AT_MOST - timedelta(minutes=1))
+    Order.objects.update(asked_at=timezone.now() - timedelta(seconds=settings.PAYMENT_KEY_AGE_LIMIT + 60))
     order.refresh_from_db()
     return order
 
@@ -166,7 +189,7 @@ def test_a_request_the_gateway_will_never_take_needs_attention_at_once(
     assert [record.levelname for record in caplog.records if f"order {order.pk}" in record.message] == ["CRITICAL"]
 
 
-@pytest.mark.parametrize("status", [408, 409, 429])
+@pytest.mark.parametrize("status", [408, 409, 425, 429])
 def test_a_request_the_gateway_may_take_later_is_repeated(order: Order, gateway: Server, status: int) -> None:
     misbehave(gateway, "charges", "reject", status=status, times=1)
     with pytest.raises(OutcomeUnknown, match=str(status)):
@@ -174,8 +197,23 @@ def test_a_request_the_gateway_may_take_later_is_repeated(order: Order, gateway:
     assert services.pay(order_id=order.pk) == State.PAID
 
 
-def test_an_answer_that_cannot_be_read_is_an_unknown_outcome(order: Order, gateway: Server) -> None:
-    misbehave(gateway, "charges", "garbage", times=1)
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html>",
+        "",
+        "[]",
+        "{}",
+        "null",
+        '{"id": null, "amount": 1300}',
+        '{"id": "", "amount": 1300}',
+        '{"id": "ch_1"}',
+        '{"id": "ch_1", "amount": "13.00"}',
+        f'{{"id": "{"c" * 65}", "amount": 1300}}',
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_an_unknown_outcome(order: Order, gateway: Server, body: str) -> None:
+    misbehave(gateway, "charges", "garbage", times=1, body=body)
     with pytest.raises(OutcomeUnknown, match="cannot be read"):
         services.pay(order_id=order.pk)
     order.refresh_from_db()
@@ -272,6 +310,44 @@ def test_no_lock_is_held_while_the_gateway_is_asked(order: Order, monkeypatch: p
     assert seen == [len(connection.savepoint_ids)]
 
 
+def test_a_charge_of_another_order_is_not_taken_for_this_ones(order: Order, caplog: pytest.LogCaptureFixture) -> None:
+    other = Order.objects.create(product=order.product, amount=1300)
+    services.record_charge(order_id=other.pk, charge=Charge("ch_1", 1300))
+    assert services.record_charge(order_id=order.pk, charge=Charge("ch_1", 1300)) == State.NEEDS_ATTENTION
+    order.refresh_from_db()
+    assert order.error == f"The gateway answered with the charge of order {other.pk}: ch_1."
+    assert Receipt.objects.get().order == other
+
+
+@pytest.fixture
+def overcharged(order: Order, gateway: Server) -> Order:
+    misbehave(gateway, "charges", "wrong", times=1)
+    services.pay(order_id=order.pk)
+    order.refresh_from_db()
+    return order
+
+
+def test_an_order_with_a_receipt_is_neither_charged_again_nor_cancelled_when_it_is_given_back(
+    overcharged: Order, gateway: Server
+) -> None:
+    outbox.try_again(Order.objects.all())
+    with pytest.raises(services.NotCancellable):
+        services.cancel(order_id=overcharged.pk)
+    gateway.reset()  # it knows nothing of the charge any more
+    assert services.pay(order_id=overcharged.pk) == State.NEEDS_ATTENTION
+    assert gateway.requests["charges"] == 0
+    assert "1301 cents instead of 1300" in Order.objects.get().error
+
+
+def test_the_admin_counts_a_charged_order_as_paid(overcharged: Order, admin: User, site: Client) -> None:
+    site.force_login(admin)
+    assert "1 paid" in act(site, "accept_charge", overcharged)
+    overcharged.refresh_from_db()
+    assert (overcharged.state, overcharged.error) == (State.PAID, "")
+    assert overcharged.paid_at
+    assert "0 paid" in act(site, "accept_charge", overcharged)
+
+
 def test_a_late_failure_does_not_undo_what_another_attempt_settled(order: Order) -> None:
     services.record_charge(order_id=order.pk, charge=Charge("ch_1", 1300))
     assert services.settle(order_id=order.pk, state=State.PENDING, error="late", unsettled=True) == State.PAID
@@ -354,6 +430,23 @@ def test_the_same_task_delivered_ten_times_charges_once(order: Order, worker: Wo
     wait_until(lambda: Order.objects.filter(state=State.PAID).exists())
     wait_until(worker.is_idle)
     assert Receipt.objects.count() == len(gateway.charges) == gateway.requests["charges"] == 1
+
+
+def test_an_order_delivered_again_right_after_a_crash_is_paid_without_the_sweep(
+    order: Order, worker: Worker, gateway: Server
+) -> None:
+    """The claim of the worker that was lost still holds then."""
+    misbehave(gateway, "charges", "timeout", times=1)
+    process_payment.delay(order.pk)
+    wait_until(lambda: gateway.requests["charges"])
+    assert worker.process
+    worker.process.send_signal(signal.SIGQUIT)  # ends it at once, but lets it give its messages back
+    worker.process.wait(20)
+    order.refresh_from_db()
+    assert order.state == State.PROCESSING
+    worker.start()
+    wait_until(lambda: Order.objects.get().state == State.PAID, timeout=30)
+    assert len(gateway.charges) == 1
 
 
 def test_ten_deliveries_and_dropped_connections_charge_once(order: Order, worker: Worker, gateway: Server) -> None:
