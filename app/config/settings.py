@@ -178,7 +178,7 @@ CELERY: dict[str, Any] = {
     "task_reject_on_worker_lost": True,
     # Seconds before a task whose process was killed runs again; where a row is claimed, the claim has lapsed by then.
     "task_annotations": {
-        "*": {"default_retry_delay": RETRY_BACKOFF_BASE * 10},
+        "*": {"default_retry_delay": RETRY_BACKOFF_BASE * 10, "Request": "core.worker:CountedRequest"},
         "payments.tasks.process_payment": {"default_retry_delay": PAYMENT_TIME_LIMIT + 2},
         "accounts.tasks.send_welcome_email": {"default_retry_delay": MAIL_CLAIM + 2},
         "newsletters.tasks.send_chunk": {"default_retry_delay": MAIL_CLAIM + 2},
@@ -230,6 +230,10 @@ SCHEDULES = {
 WORK_DEADLINE = env.int("WORK_DEADLINE", 900)  # seconds a row may not move before the sweep sends its task again
 # Seconds between the steps of a report, to spare the database.
 REPORT_STEP_PAUSE = env.int("REPORT_STEP_PAUSE_MS", 50) / 1000
+
+# --- Figures --------------------------------------------------------------------------------------------------------
+# Seconds between a worker's reports; one that leaves out three is down.
+WORKER_REPORT_INTERVAL = env.int("WORKER_REPORT_INTERVAL_MS", 5000) / 1000
 
 # --- Logging --------------------------------------------------------------------------------------------------------
 LOGGING: dict[str, Any] = {

@@ -6,7 +6,8 @@ class CoreConfig(AppConfig):
     name = "core"
 
     def ready(self) -> None:
-        from core import checks, recorder  # noqa: F401  they register themselves: checks, and the record of every task's run
+        # They register themselves: checks, the record of every task's run, and the workers' figures.
+        from core import checks, recorder, worker  # noqa: F401
 
-        # The web processes must know every task by name too: /metrics lists them.
+        # The web processes must know every task by name too.
         autodiscover_modules("tasks")

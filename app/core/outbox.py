@@ -7,13 +7,13 @@ import logging
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from celery import current_app, group
 from celery.canvas import Signature
 from django.core.cache import cache
 from django.db import IntegrityError, transaction
-from django.db.models import FileField, QuerySet
+from django.db.models import Count, FileField, Min, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -173,6 +173,27 @@ def need_attention(rows: QuerySet[Row], *, reason: str) -> None:
 def note_error(rows: QuerySet[Row], *, reason: str) -> None:
     """Shows what ended the last run of those that are unfinished; the sweep sends them again."""
     rows.filter(state__in=rows.model.unfinished).update(error=reason)
+
+
+class Backlog(NamedTuple):
+    """How much work of one kind is left."""
+
+    kind: str
+    unfinished: int  # rows
+    standstill: float  # seconds the unfinished row that stands still longest has not moved
+    needs_attention: int  # rows
+
+
+def backlog(model: type[Row]) -> Backlog:
+    rows = model._default_manager.all()
+    left = rows.filter(state__in=model.unfinished).aggregate(count=Count("pk"), oldest=Min("moved_at"))
+    standstill = (timezone.now() - left["oldest"]).total_seconds() if left["oldest"] else 0
+    return Backlog(model._meta.label, left["count"], standstill, rows.filter(state=NEEDS_ATTENTION[0]).count())
+
+
+def backlogs() -> list[Backlog]:
+    """What is left of every kind of work."""
+    return [backlog(model) for model in outbox_models()]
 
 
 def try_again(rows: QuerySet[Row]) -> int:

@@ -1,7 +1,4 @@
-"""Records how each task ended: a row for the tasks page and totals for Prometheus.
-
-The totals live in the shared cache because workers are many processes on many hosts and none of them listens on a port.
-"""
+"""Records how each task ended, for the tasks page and in the row whose work it was."""
 
 import logging
 import time
@@ -13,14 +10,12 @@ from celery import Task, current_app
 from celery.app.task import Context
 from celery.exceptions import Retry
 from celery.signals import task_failure, task_postrun, task_prerun, task_retry
-from django.core.cache import cache
 from django.utils import timezone
 
 from core import outbox
 from core.models import TaskRun
 
 logger = logging.getLogger(__name__)
-STATES = ("SUCCESS", "FAILURE", "RETRY", "REJECTED", "IGNORED")
 RECORDS_LOST_RUNS = "core.tasks.record_lost_run"
 started: dict[str, float] = {}
 
@@ -89,21 +84,3 @@ def record(*, name: str, state: str, seconds: float, **values: Any) -> None:
     # A message delivered twice is the same attempt.
     unique, fields = ["task_id", "retries"], ["state", "seconds", "worker", "finished_at"]
     TaskRun.objects.bulk_create([run], update_conflicts=True, unique_fields=unique, update_fields=fields)
-    add(f"task-count:{name}:{state}", 1)
-    add(f"task-milliseconds:{name}:{state}", round(seconds * 1000))
-
-
-def add(key: str, amount: int) -> None:
-    cache.add(key, 0, timeout=None)
-    cache.incr(key, amount)
-
-
-def totals() -> list[tuple[str, str, int, float]]:
-    """Of each task and state: its name, the state, how often it ended so, and the seconds it took altogether."""
-    names = [(name, state) for name in sorted(current_app.tasks) for state in STATES if not name.startswith("celery.")]
-    found = cache.get_many([f"task-{figure}:{n}:{s}" for n, s in names for figure in ("count", "milliseconds")])
-    return [
-        (name, state, count, found.get(f"task-milliseconds:{name}:{state}", 0) / 1000)
-        for name, state in names
-        if (count := found.get(f"task-count:{name}:{state}"))
-    ]

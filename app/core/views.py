@@ -27,8 +27,15 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-def metrics_page(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(metrics.page(), content_type="text/plain; version=0.0.4; charset=utf-8")
+def fleet_metrics(request: HttpRequest) -> HttpResponse:
+    """The fleet's figures, whichever web server answers."""
+    return HttpResponse(metrics.fleet(), content_type=metrics.CONTENT_TYPE)
+
+
+@require_GET
+def web_metrics(request: HttpRequest) -> HttpResponse:
+    """The figures of the web server that answers."""
+    return HttpResponse(metrics.web(), content_type=metrics.CONTENT_TYPE)
 
 
 @staff_only

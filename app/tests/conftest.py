@@ -66,23 +66,33 @@ class Worker:
     """A `celery worker` process on the test database, for every queue unless some are named."""
 
     def __init__(
-        self, name: str = "test", *, queues: list[str] | None = None, loglevel: str = "ERROR", concurrency: int = 4
+        self,
+        name: str = "test",
+        *,
+        queues: list[str] | None = None,
+        loglevel: str = "ERROR",
+        concurrency: int = 4,
+        pool: str = "prefork",
     ) -> None:
         self.name, self.queues, self.loglevel = name, queues or broker.queue_names(), loglevel
-        self.concurrency = concurrency
+        self.concurrency, self.pool = concurrency, pool
         self.process: subprocess.Popen[bytes] | None = None
         self.broker = redis.Redis.from_url(configured.CELERY["broker_url"])
 
-    def start(self, log: IO[bytes] | None = None) -> None:
-        """Starts it unless it runs, and waits until it answers. log: a file for what it writes."""
+    def start(self, log: IO[bytes] | None = None, *, include: str = "", **variables: str) -> None:
+        """Starts it unless it runs, and waits until it answers.
+
+        log: a file for what it writes; include: a module with more tasks; variables: its environment differs in these.
+        """
         if self.process and self.process.poll() is None:
             return
         # What a killed worker held would come back after the visibility timeout, twelve hours from now.
         self.broker.delete("celery:unacked", "celery:unacked_index")
         command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--without-mingle", "--without-gossip"]
-        command += [f"--concurrency={self.concurrency}", f"--queues={','.join(self.queues)}"]
+        command += [f"--pool={self.pool}", f"--concurrency={self.concurrency}", f"--queues={','.join(self.queues)}"]
         command += [f"--hostname={self.name}@%h", f"--loglevel={self.loglevel}"]
-        environment = os.environ | {"DATABASE_URL": database_of_tests()}
+        command += [f"--include={include}"] if include else []
+        environment = os.environ | {"DATABASE_URL": database_of_tests()} | variables
         self.process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=log)
         here = [host_format(f"{self.name}@%h")]
         wait_until(lambda: current_app.control.ping(destination=here, timeout=0.2, limit=1), timeout=30)

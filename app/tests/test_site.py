@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from analytics.models import Report
-from core import recorder, services
+from core import services
 from core.access import own_or_403
 from core.models import TaskRun
 from core.throttle import times_seen
@@ -66,41 +66,6 @@ def test_not_ready_names_the_service_and_no_address(
 def test_a_cache_that_forgets_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "get", lambda key: None)
     assert services.readiness()["cache"] == "RuntimeError"
-
-
-# Figures for Prometheus
-
-
-def test_requests_are_counted_by_view_and_status(site: Client, db: None) -> None:
-    def count() -> float:
-        line = r'^http_requests_total{method="GET",status="404",view="order"} (\S+)$'
-        found = re.search(line, site.get("/metrics").content.decode(), re.MULTILINE)
-        return float(found[1]) if found else 0
-
-    before = count()
-    site.get(f"/orders/{uuid.uuid4()}/")
-    assert count() == before + 1
-    assert 'http_request_duration_seconds_count{method="GET",view="order"}' in site.get("/metrics").content.decode()
-
-
-@pytest.mark.results
-def test_task_runs_are_counted_by_name_and_state(order: Order, worker: Worker, site: Client, gateway: Server) -> None:
-    misbehave(gateway, "charges", "fail", times=2)
-    process_payment.delay(order.pk).get(timeout=15)
-    wait_until(worker.is_idle)
-    page = site.get("/metrics").content.decode()
-    name = 'name="payments.tasks.process_payment"'
-    assert f'celery_task_runs_total{{{name},state="RETRY"}} 2.0' in page
-    assert f'celery_task_runs_total{{{name},state="SUCCESS"}} 1.0' in page
-    assert f'celery_task_seconds_total{{{name},state="SUCCESS"}}' in page
-
-
-def test_queue_lengths_and_the_broker_are_reported(site: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = site.get("/metrics").content.decode()
-    assert 'celery_queue_length{queue="critical"} 0.0' in page
-    assert "celery_broker_up 1.0" in page
-    monkeypatch.setattr("core.broker.queue_lengths", broken)
-    assert "celery_broker_up 0.0" in site.get("/metrics").content.decode()
 
 
 # The tasks page
@@ -163,12 +128,6 @@ def test_old_runs_are_forgotten(db: None) -> None:
         TaskRun.objects.create(task_id=str(days), name="x", state="SUCCESS", seconds=0, finished_at=ended)
     assert services.forget_old_runs() == 1
     assert TaskRun.objects.get().task_id == "6"
-
-
-def test_totals_name_only_what_ran(db: None) -> None:
-    recorder.add("task-count:crm.tasks.sync_lead:SUCCESS", 3)
-    recorder.add("task-milliseconds:crm.tasks.sync_lead:SUCCESS", 1500)
-    assert recorder.totals() == [("crm.tasks.sync_lead", "SUCCESS", 3, 1.5)]
 
 
 def test_backoff_doubles_with_jitter_up_to_its_limit(settings: Settings) -> None:

@@ -14,11 +14,12 @@ import pytest
 import requests
 import testinfra
 import yaml
-from shop import WORKERS
+from shop import WORKERS, Shop
 from testinfra.host import Host
 
 PROJECT = Path(__file__).resolve().parents[3]
 LAB = PROJECT / ".lab/fleet"
+WEB = ("fleet-app-1", "fleet-app-2")
 Wait = Callable[..., Any]
 
 
@@ -45,6 +46,12 @@ def visitor() -> requests.Session:
     session.trust_env = False
     session.verify = False
     return session
+
+
+@pytest.fixture(scope="module")
+def web_servers() -> list[str]:
+    """The web servers' own addresses, behind the proxy."""
+    return [f"http://{address(name)}:8000" for name in WEB]
 
 
 def listening_outside(name: str) -> set[str]:
@@ -74,6 +81,60 @@ def test_the_proxy_serves_static_files_of_the_release(site: str, visitor: reques
     assert paths
     for path in paths:
         assert visitor.get(site + path, timeout=30).status_code == 200, path
+
+
+def figures(url: str) -> str:
+    """A page for Prometheus, as the proxy's own host is answered."""
+    program = "import ssl, sys, urllib.request as r; context = ssl._create_unverified_context()"
+    program += "; print(r.urlopen(sys.argv[1], timeout=30, context=context).read().decode())"
+    return server("fleet-proxy").check_output("python3 -c %s %s", program, url)
+
+
+def added_up(page: str, name: str, **labels: str) -> float:
+    """The sum of the samples of this name that have these labels."""
+    samples = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", page, re.MULTILINE)
+    wanted = {f'{label}="{value}"' for label, value in labels.items()}
+    return sum(float(value) for found, value in samples if wanted <= set(re.findall(r'\w+="[^"]*"', found)))
+
+
+def test_every_web_server_tells_the_same_of_the_fleet(site: str, web_servers: list[str], wait_until: Wait) -> None:
+    """Prometheus may ask any of them, or the proxy: what the workers of both servers did is counted once."""
+    shop = Shop(site)
+    orders = [shop.order() for _ in range(5)]
+    wait_until(lambda: all(shop.state(order) == "paid" for order in orders))
+    run = {"name": "payments.tasks.process_payment", "state": "SUCCESS"}
+    count = f"from core.models import TaskRun; print(TaskRun.objects.filter(**{run}).count())"
+    recorded = int(server(WEB[0]).check_output("stockpot-manage shell --verbosity=0 --command=%s", count))
+    assert recorded >= 5
+
+    def agreed() -> str:
+        pages = {figures(f"{address}/metrics") for address in [*web_servers, "https://localhost"]}
+        assert len(pages) == 1
+        page = pages.pop()
+        assert added_up(page, "celery_task_runs_total", **run) == recorded
+        return page
+
+    page = wait_until(agreed)
+    assert added_up(page, "celery_worker_up") == 2 * len(WORKERS)
+    assert "http_requests_total" not in page
+
+
+def test_the_requests_of_the_web_servers_add_up(site: str, visitor: requests.Session, web_servers: list[str]) -> None:
+    """Each counts its own."""
+
+    def answered() -> list[float]:
+        pages = [figures(f"{address}/metrics/web") for address in web_servers]
+        return [
+            added_up(page, "http_requests_total", view="healthz", host=host)
+            for page, host in zip(pages, WEB, strict=True)
+        ]
+
+    before = answered()
+    for _ in range(20):
+        assert visitor.get(site + "/healthz", timeout=30).status_code == 200
+    grown = [now - then for now, then in zip(answered(), before, strict=True)]
+    assert sum(grown) == 20
+    assert all(grown), grown
 
 
 def test_the_site_stays_up_when_one_web_server_goes(site: str, visitor: requests.Session) -> None:
