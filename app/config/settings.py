@@ -149,7 +149,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_URL = "/media/"
 MEDIA_ROOT = env.str("MEDIA_ROOT", str(BASE_DIR / "media-files"))
 MEDIA_IS_PRIVATE = env.bool("MEDIA_IS_PRIVATE", False)
-# Then the proxy serves them, it was not said how: `check --deploy` refuses that.
+# Kept where a proxy may serve them to anybody: `check --deploy` refuses that.
 MEDIA_IS_PUBLIC = bool(env.str("MEDIA_ROOT", "")) and not MEDIA_IS_PRIVATE
 # nginx reads uploads through the group, which new folders inherit. They keep the process's umask: a mode given here would
 # be set with chmod, and that takes the setgid bit away.

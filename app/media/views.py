@@ -7,6 +7,7 @@ from core.outbox import AlreadySent
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.text import slugify
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -53,7 +54,11 @@ def thumbnail(request: UserRequest, reference: uuid.UUID, size: str) -> HttpResp
 def original(request: UserRequest, reference: uuid.UUID) -> HttpResponseBase:
     """What was uploaded, to keep and not to be shown: nobody has decoded all of it."""
     found = own_or_403(request, Image, reference)
-    return lend(found.file, content_type="application/octet-stream", save_as=found.title)
+    return lend(
+        found.file,
+        content_type="application/octet-stream",
+        save_as=slugify(found.title, allow_unicode=True) or "picture",
+    )
 
 
 @login_required

@@ -170,8 +170,16 @@ def test_a_proxy_is_asked_to_lend_them(user_site: Client, image: Image) -> None:
     assert (answer["Content-Type"], answer["Cache-Control"]) == ("image/webp", "private, no-cache")
     original = user_site.get(f"{image.get_absolute_url()}original")
     assert original["X-Accel-Redirect"] == f"/media/{image.file.name}"
-    assert original["Content-Disposition"] == 'attachment; filename="My pot"'
+    assert original["Content-Disposition"] == 'attachment; filename="my-pot"'
     assert original["Content-Type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize("title", ["two\nlines", "../../x", '"', "Töpfe"])
+def test_any_title_makes_a_name_to_save_under(user_site: Client, image: Image, title: str) -> None:
+    Image.objects.update(title=title)
+    answer = user_site.get(f"{image.get_absolute_url()}original")
+    assert answer.status_code == 200
+    assert ".." not in answer["Content-Disposition"]
 
 
 @pytest.mark.parametrize("size", ["huge", "../small", "..%2fsmall", "%2e%2e", "small.webp/../large"])
