@@ -292,6 +292,29 @@ def test_uploads_on_several_servers_need_storage_that_they_share(problems: Calla
         assert word in sentence
 
 
+@pytest.mark.parametrize(
+    ("given", "private"),
+    [
+        ({}, True),
+        ({"django_app_source": "/srv/library"}, False),
+        ({"django_app_source": "https://git.example/shop.git"}, False),
+        ({"django_app_source": "/srv/library", "media_is_private": True}, True),
+        ({"media_is_private": False}, False),
+        ({"django_app_media_root": ""}, False),
+    ],
+)
+def test_the_reference_applications_uploads_are_private_and_others_where_they_say_so(
+    tmp_path: Path, given: dict[str, Any], private: bool
+) -> None:
+    """nginx and the project are told the same."""
+    folder = tmp_path / "inventories/production"
+    folder.mkdir(parents=True)
+    (tmp_path / "app").symlink_to(ROOT / "app")
+    write_inventory(folder, given)
+    assert value_of("nginx_media_private", folder) is private
+    assert value_of("app_connections", folder)["MEDIA_IS_PRIVATE"] == int(private)
+
+
 @pytest.mark.parametrize("given", [{"media_is_shared": True}, {"django_app_media_root": ""}])
 def test_uploads_that_are_shared_or_not_taken_are_no_mistake(
     problems: Callable[..., list[str]], given: dict[str, Any]

@@ -86,6 +86,7 @@ def test_a_site_without_mistakes_passes() -> None:
             nginx_static_path="/srv/static",
             nginx_static_url="assets",
             nginx_media_path="/srv/media/",
+            nginx_media_private=True,
             nginx_client_max_body_size="0",
             nginx_proxy_timeout="1h30m",
             nginx_protected_locations=[
@@ -124,6 +125,7 @@ def test_a_site_without_mistakes_passes() -> None:
             {"nginx_media_path": "/srv/media", "nginx_media_url": "https://cdn.test/"},
             ["nginx_media_url", "without scheme"],
         ),
+        ({"nginx_media_private": True}, ["nginx_media_private is true", "nginx_media_path is empty"]),
         ({"nginx_private_locations": ["metrics"]}, ["nginx_private_locations: 'metrics'", "/metrics"]),
         ({"nginx_private_locations": ["/"]}, ["nginx_private_locations: '/'"]),
         (

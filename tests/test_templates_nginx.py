@@ -21,6 +21,7 @@ EVERYTHING = {
     "nginx_certificate_key": "-----BEGIN PRIVATE KEY-----",
     "nginx_static_path": "/srv/shop/static",
     "nginx_media_path": "/srv/shop/media/",
+    "nginx_media_private": True,
     "nginx_trusted_proxies": ["10.0.0.0/8"],
     "nginx_upstream_keepalive": 8,
     "nginx_protected_locations": [FLOWER],
@@ -79,6 +80,14 @@ def test_files_are_served_from_their_folders() -> None:
     media = block(text, "location ^~ /media/")
     assert "alias /srv/media/;" in media
     assert "disable_symlinks on from=/srv/media;" in media
+
+
+def test_private_uploads_wait_for_the_application() -> None:
+    """Nothing but an answer of the application leads to them; public ones are no different for that."""
+    media = block(written(nginx_media_path="/srv/media", nginx_media_private=True), "location ^~ /media/")
+    assert "internal;" in media
+    assert "disable_symlinks on from=/srv/media;" in media
+    assert "internal;" not in written(nginx_media_path="/srv/media")
 
 
 def test_a_protected_location_asks_for_its_own_password() -> None:

@@ -18,7 +18,7 @@ def register(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         values = form.cleaned_data
         user = services.register(username=values["username"], email=values["email"], password=values["password1"])
-        login(request, user)
+        login(request, user, backend="django.contrib.auth.backends.ModelBackend")
         messages.success(request, f"Welcome, {user}. A mail is on its way to {user.email}.")
         return redirect("home")
     return render(request, "accounts/register.html", {"form": form}, status=422 if form.errors else 200)

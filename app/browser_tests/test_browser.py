@@ -4,8 +4,11 @@ import os
 import re
 import struct
 import zlib
+from collections.abc import Callable
+from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, expect
+from conftest import photograph, refusals, visitor
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 
 def photo(width: int = 1000, height: int = 700) -> dict[str, object]:
@@ -72,12 +75,19 @@ def test_an_order_can_be_placed_with_the_keyboard_alone(page: Page) -> None:
     expect(page.locator("[data-state=paid], [data-state=failed]")).to_be_visible()
 
 
+def upload(page: Page) -> tuple[str, str]:
+    """Uploads a picture and waits for its sizes; returns its reference and the address of the small one."""
+    page.goto("/images/")
+    page.get_by_label("Title").fill("My pot")
+    page.get_by_label("Picture").set_input_files(photo())  # type: ignore[arg-type]
+    page.get_by_role("button", name="Upload").click()
+    expect(page.locator("[data-state=ready]")).to_be_visible()
+    reference = page.url.rstrip("/").rpartition("/")[2]
+    return reference, page.locator("main img").first.get_attribute("src") or ""
+
+
 def test_an_uploaded_picture_appears_in_every_size(member: Page) -> None:
-    member.goto("/images/")
-    member.get_by_label("Title").fill("My pot")
-    member.get_by_label("Picture").set_input_files(photo())  # type: ignore[arg-type]
-    member.get_by_role("button", name="Upload").click()
-    expect(member.locator("[data-state=ready]")).to_be_visible()
+    upload(member)
     pictures = member.locator("main img")
     expect(pictures).to_have_count(3)
     for picture in pictures.all():
@@ -93,6 +103,27 @@ def test_a_broken_picture_is_refused_with_a_reason(member: Page) -> None:
     member.get_by_role("button", name="Upload").click()
     expect(member.get_by_text("Upload a valid image")).to_be_visible()
     expect(member.get_by_label("Title")).to_have_value("My pot")
+    member.goto("/images/")
+    expect(member.get_by_text("None yet.")).to_be_visible()
+
+
+def test_a_picture_is_shown_to_its_owner_and_to_nobody_else(member: Page, stranger: Page, page: Page) -> None:
+    reference, shown = upload(member)
+    for address in (f"/images/{reference}/", f"/images/{reference}/original", shown):
+        assert member.request.get(address).status == 200
+        assert stranger.request.get(address).status == 403
+    # The files themselves, not even for the owner.
+    for name in (f"{reference}-small.webp", f"{reference}-large.webp"):
+        for person in (member, stranger):
+            assert person.request.get(f"/media/thumbnails/{name}").status == 404
+    part = member.request.get(shown, headers={"Range": "bytes=0-3"})
+    assert (part.status, part.body()) == (206, b"RIFF")
+    headers = member.request.get(shown).headers
+    assert headers["content-type"] == "image/webp"
+    assert headers["cache-control"] == "private, no-cache"
+    assert headers["x-content-type-options"] == "nosniff"
+    stranger.goto(f"/images/{reference}/")
+    expect(stranger.get_by_role("heading", name="Not allowed")).to_be_visible()
 
 
 def test_a_report_shows_its_progress_until_it_is_done(staff: Page) -> None:
@@ -101,6 +132,12 @@ def test_a_report_shows_its_progress_until_it_is_done(staff: Page) -> None:
     staff.get_by_role("button", name="Start the report").click()
     expect(staff.locator("[data-state=done]")).to_be_visible()
     expect(staff.locator("#progress")).to_have_js_property("value", 90)
+
+
+def test_a_visitor_who_asks_for_reports_is_asked_who_it_is(page: Page) -> None:
+    page.goto("/reports/")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page.get_by_text("This page needs to know who you are.")).to_be_visible()
 
 
 def test_reports_are_not_for_customers(member: Page) -> None:
@@ -145,6 +182,51 @@ def test_the_administrator_sees_the_schedule(staff: Page) -> None:
     expect(staff.get_by_role("heading", name="Select lead to change")).to_be_visible()
 
 
+def test_an_order_that_needs_attention_is_given_back_in_the_admin(staff: Page, misbehave: Callable[..., None]) -> None:
+    misbehave("charges", "reject", status=422, times=1)
+    place_order(staff, "Lentil dal")
+    expect(staff.locator("[data-state=needs_attention]")).to_be_visible()
+    order = staff.url
+    reference = order.rstrip("/").rpartition("/")[2]
+
+    staff.goto("/admin/payments/order/?state__exact=needs_attention")
+    staff.get_by_role("row", name=reference).get_by_role("checkbox").check()
+    staff.get_by_label("Action:").select_option(label="Try those that need attention again")
+    staff.get_by_role("button", name="Go").click()
+    expect(staff.get_by_text("1 sent again.")).to_be_visible()
+    staff.goto(order)
+    expect(staff.locator("[data-state=paid]")).to_be_visible()
+
+
+def test_no_page_of_the_admin_needs_what_the_policy_forbids(staff: Page) -> None:
+    staff.goto("/admin/")
+    links = staff.locator("#content-main a[href^='/admin/']").evaluate_all("links => links.map(link => link.pathname)")
+    assert len(set(links)) > 20
+    for path in sorted(set(links)):
+        staff.goto(path)
+        expect(staff.locator("#content h1")).to_be_visible()
+    staff.goto("/admin/django_celery_beat/periodictask/")
+    staff.locator("#result_list tbody th a").filter(has_text="Daily report").click()
+    expect(staff.get_by_role("heading", name="Change periodic task")).to_be_visible()
+    expect(staff.locator(".field-crontab_translation")).to_contain_text("06:00")
+
+
+def test_a_script_that_gets_into_a_page_does_not_run(context: BrowserContext) -> None:
+    attack = "<script>window.injected = 1</script><img src=/nowhere onerror='window.injected = 1'></main>"
+
+    def inject(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace("</main>", attack))
+
+    page = visitor(context)
+    refused = refusals(page)
+    page.route(re.compile("/contact/$"), inject)
+    page.goto("/contact/", wait_until="networkidle")
+    expect(page.locator("img[src='/nowhere']")).to_have_count(1)
+    assert page.evaluate("window.injected") is None
+    assert len(refused) == 2
+
+
 def test_flower_opens_with_its_password_only(browser: Browser) -> None:
     address = os.environ["STOCKPOT_URL"].rstrip("/") + "/flower/"
     login = {"username": os.environ["STOCKPOT_FLOWER_USER"], "password": os.environ["STOCKPOT_FLOWER_PASSWORD"]}
@@ -161,11 +243,36 @@ def test_flower_opens_with_its_password_only(browser: Browser) -> None:
         context.close()
 
 
-def test_every_page_fits_a_phone(staff: Page) -> None:
+def test_every_page_fits_a_phone(staff: Page, page: Page) -> None:
     staff.set_viewport_size({"width": 360, "height": 740})
-    for path in ("/", "/images/", "/documents/", "/reports/", "/tasks/", "/contact/", "/nowhere"):
+    pages = ["/", "/images/", "/documents/", "/reports/", "/tasks/", "/contact/", "/register/", "/nowhere"]
+    place_order(staff, "Lentil dal")
+    pages.append(staff.url)
+    upload(staff)
+    pages.append(staff.url)
+    staff.goto("/reports/")
+    staff.get_by_role("button", name="Start the report").click()
+    expect(staff.locator("[data-state=done]")).to_be_visible()
+    pages.append(staff.url)
+    for path in pages:
         staff.goto(path)
+        photograph(staff, "phone" + re.sub(r"\W+", "-", urlsplit(path).path))
         assert staff.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def test_a_thumb_reaches_every_link_of_the_navigation(staff: Page) -> None:
+    staff.set_viewport_size({"width": 360, "height": 740})
+    staff.goto("/")
+    links = staff.get_by_role("navigation").get_by_role("link").or_(staff.get_by_role("button", name="Sign out"))
+    assert links.count() == 8
+    for link in links.all():
+        box = link.bounding_box()
+        assert box
+        assert box["height"] >= 32, link.inner_text()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+    staff.get_by_role("navigation").get_by_role("link", name="Contact").tap()
+    expect(staff.get_by_role("heading", name="Cooking for many?")).to_be_visible()
 
 
 def test_an_unknown_address_has_a_page_of_its_own(page: Page) -> None:

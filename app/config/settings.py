@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from celery.schedules import crontab
+from csp.constants import NONE, SELF
 from environs import validate
 
 from config.environment import database, env
@@ -26,6 +27,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
+    "csp",
     "django_celery_beat",
     "django_celery_results",
     "django_htmx",
@@ -41,6 +44,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "core.middleware.HttpFigures",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -48,6 +52,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "core.throttle.KnownBrowserMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -70,6 +76,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"
@@ -85,10 +92,33 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 X_FRAME_OPTIONS = "DENY"
+# Nothing from elsewhere, and no script or style that stands in a page.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
 # The proxy redirects to HTTPS, and it alone knows whether a certificate is good enough for HSTS.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 CSRF_FAILURE_VIEW = "core.views.csrf_failure"
 THROTTLE = env.bool("THROTTLE", True)  # off for load tests, which send all from one address
+# Ten wrong passwords a minute, from one address or for one name, and not even the right one is heard. Counted in the
+# database: no cache has to be there. A success forgives nothing: an attacker has an account, too.
+AXES_ENABLED = THROTTLE
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=1)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_LOCKOUT_PARAMETERS = "core.throttle.counted_by"
+AXES_CLIENT_IP_CALLABLE = "core.throttle.address"
+AXES_LOCKOUT_CALLABLE = "core.throttle.too_many"
+AXES_SENSITIVE_PARAMETERS = ["username"]  # a password is typed there sooner or later
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 UPLOAD_MAX_BYTES = 5 * 1024 * 1024
 UPLOAD_MAX_PIXELS = 40_000_000
@@ -117,6 +147,7 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_URL = "/media/"
 MEDIA_ROOT = env.str("MEDIA_ROOT", str(BASE_DIR / "media-files"))
+MEDIA_IS_PRIVATE = env.bool("MEDIA_IS_PRIVATE", False)
 # nginx reads uploads through the group, which new folders inherit. They keep the process's umask: a mode given here would
 # be set with chmod, and that takes the setgid bit away.
 FILE_UPLOAD_PERMISSIONS = 0o640
@@ -133,6 +164,10 @@ FALLBACKS = {
     "PAYMENT_GATEWAY_URL": "a gateway on this machine would be asked for money",
 }
 NOT_GIVEN = {name: what for name, what in FALLBACKS.items() if not env.str(name, "")}
+if env.str("MEDIA_ROOT", "") and not MEDIA_IS_PRIVATE:
+    NOT_GIVEN["MEDIA_IS_PRIVATE"] = (
+        "a proxy would show uploads to anybody, where `media_is_private: true` has them lent one by one"
+    )
 MAIL_CLAIM = 60  # seconds a row is a worker's while it talks to the mail server, which has 10 for each answer
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Stockpot <stockpot@localhost>")
 PAYMENT_GATEWAY_URL = env.str("PAYMENT_GATEWAY_URL", "http://127.0.0.1:8900").rstrip("/")
@@ -242,5 +277,5 @@ LOGGING: dict[str, Any] = {
     "formatters": {"line": {"()": "core.logs.TaskFormatter", "format": "%(levelname)s %(name)s %(task)s%(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
-    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}, "axes": {"level": "WARNING"}},
 }

@@ -9,6 +9,7 @@ DEFAULTS: dict[str, Any] = {
     "RETRY_BACKOFF_BASE": 2,  # seconds before the first retry; doubles
     "RETRY_BACKOFF_MAX": 600,  # seconds
     "THROTTLE": True,
+    "WORKER_REPORT_INTERVAL": 5,  # seconds between a worker's reports; one that leaves out three is down
     "SCHEDULES": {},  # what Beat starts besides core's own tasks, in the form of Celery's beat_schedule
     "NOT_GIVEN": {},  # settings that production needs and fell back to a developer's, and what comes of it
 }

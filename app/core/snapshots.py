@@ -6,8 +6,9 @@ Whether a worker is up is told by a key that expires: the clocks of its host and
 from math import ceil
 from typing import NamedTuple
 
-from django.conf import settings
 from django.core.cache import cache
+
+from core.conf import setting
 
 NAMES = "workers"
 KEPT = 86400  # seconds a worker is remembered after it was last heard of
@@ -29,7 +30,7 @@ def up(worker: str) -> str:
 def save(worker: str, *, figures: str, is_up: bool) -> None:
     """Keeps the figures; a worker that is up is so until the third report in a row is missing."""
     cache.set(figures_of(worker), figures, timeout=KEPT)
-    cache.set(up(worker), True, timeout=ceil(3 * settings.WORKER_REPORT_INTERVAL) if is_up else 0)
+    cache.set(up(worker), True, timeout=ceil(3 * setting("WORKER_REPORT_INTERVAL")) if is_up else 0)
     names = cache.get(NAMES, [])
     if worker not in names:
         # Of two workers that add themselves at once one may be lost, until its next report.

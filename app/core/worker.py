@@ -13,10 +13,10 @@ from celery.exceptions import Ignore
 from celery.signals import before_task_publish, worker_ready, worker_shutdown
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
-from django.conf import settings
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
 from core import snapshots
+from core.conf import setting
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Reporter(threading.Thread):
 
     def run(self) -> None:
         self.report()
-        while not self.is_over.wait(settings.WORKER_REPORT_INTERVAL):
+        while not self.is_over.wait(setting("WORKER_REPORT_INTERVAL")):
             self.report()
         self.report()
 

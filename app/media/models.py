@@ -70,6 +70,9 @@ class Thumbnail(models.Model):
     def __str__(self) -> str:
         return f"{self.image} {self.size}"
 
+    def get_absolute_url(self) -> str:
+        return reverse("thumbnail", args=[self.image.reference, self.size])
+
 
 class Document(OutboxRow):
     """A supplier's document: downloaded, its words counted, and stored."""

@@ -1,11 +1,13 @@
 import uuid
 
 from core.access import own_or_403
+from core.files import lend
 from core.http import UserRequest
 from core.outbox import AlreadySent
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.text import slugify
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -37,6 +39,26 @@ def image(request: UserRequest, reference: uuid.UUID) -> HttpResponse:
     found = own_or_403(request, Image, reference)
     template = "media/_image.html" if request.htmx else "media/image.html"
     return render(request, template, {"image": found, "thumbnails": found.thumbnails.all(), "sizes": len(SIZES)})
+
+
+@login_required
+@require_GET
+def thumbnail(request: UserRequest, reference: uuid.UUID, size: str) -> HttpResponseBase:
+    """One size of a picture, for its owner."""
+    found = own_or_403(request, Image, reference)
+    return lend(get_object_or_404(found.thumbnails, size=size).file, content_type="image/webp")
+
+
+@login_required
+@require_GET
+def original(request: UserRequest, reference: uuid.UUID) -> HttpResponseBase:
+    """What was uploaded, to keep and not to be shown: nobody has decoded all of it."""
+    found = own_or_403(request, Image, reference)
+    return lend(
+        found.file,
+        content_type="application/octet-stream",
+        save_as=slugify(found.title, allow_unicode=True) or "picture",
+    )
 
 
 @login_required

@@ -110,6 +110,13 @@ def test_a_deployment_without_an_address_for_mails_or_payments_is_refused(name: 
     assert manage("check", **{name: ""}).returncode == 0
 
 
+def test_a_production_whose_uploads_may_be_public_is_refused() -> None:
+    result = manage("check", "--deploy", MEDIA_IS_PRIVATE="0")
+    assert result.returncode != 0
+    assert "MEDIA_IS_PRIVATE is not set" in result.stderr
+    assert manage("check", "--deploy", MEDIA_IS_PRIVATE="0", MEDIA_ROOT="").returncode == 0, "none are taken"
+
+
 def test_mails_may_be_printed_by_who_says_so() -> None:
     assert manage("check", "--deploy", EMAIL_URL="console:").returncode == 0
 

@@ -28,6 +28,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("Upgrade") == "websocket":
             self.echo()
             return
+        if self.path.startswith("/lend/"):
+            self.lend(*self.path.removeprefix("/lend/").split("?"))
+            return
         length = len(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         answer = {"path": self.path, "headers": dict(self.headers), "length": length}
         body = json.dumps(answer).encode()
@@ -40,6 +43,15 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     do_POST = do_GET
+
+    def lend(self, name: str, content_type: str = "image/png") -> None:
+        """Have nginx hand out an upload: /lend/its/name?its/content-type."""
+        self.send_response(200)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", "0")
+        self.send_header("X-Accel-Redirect", f"/media/{name}")
+        self.send_header("X-Frame-Options", "DENY")
+        self.end_headers()
 
     def echo(self) -> None:
         """Accept a WebSocket and give every byte back."""

@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -203,6 +203,42 @@ def test_uploads_cannot_run_as_pages(ask: Callable[..., Answer]) -> None:
     assert page.headers["content-security-policy"] == "default-src 'none'; sandbox"
     assert page.headers["x-content-type-options"] == "nosniff"
     assert ask("/media/photo.png", "-X", "PUT", "-d", "x").status == 405
+
+
+@pytest.fixture
+def private_uploads(host_name: str, converge_again: Callable[..., Any]) -> Iterator[None]:
+    """The site with nginx_media_private, for one test."""
+    for private in ("true", "false"):
+        result = converge_again("-e", f'{{"nginx_media_private": {private}}}', limit=host_name)
+        assert result.returncode == 0, result.stdout
+        if private == "true":
+            yield
+
+
+def test_private_uploads_are_handed_out_by_the_application_alone(
+    ask: Callable[..., Answer], private_uploads: None
+) -> None:
+    """Whoever asks for one gets 404; what the application lends comes as it says, and no further than the folder."""
+    assert [ask(path).status for path in ("/media/photo.png", "/media/none.png", "/media/")] == [404] * 3
+
+    lent = ask("/lend/photo.png")
+    assert (lent.status, lent.body, lent.headers["content-type"]) == (200, "x" * 4000, "image/png")
+    assert lent.headers["x-content-type-options"] == "nosniff"
+    assert lent.headers["x-frame-options"] == "DENY"
+    assert lent.headers["cache-control"] == "private"
+    assert "content-security-policy" not in lent.headers
+
+    part = ask("/lend/photo.png", "-r", "0-9")
+    assert (part.status, part.body, part.headers["content-range"]) == (206, "x" * 10, "bytes 0-9/4000")
+    unchanged = ask("/lend/photo.png", "-H", f"If-None-Match: {lent.headers['etag']}")
+    assert (unchanged.status, unchanged.body) == (304, "")
+
+    for kind in ("text/html", "image/svg+xml", "application/javascript"):
+        assert ask(f"/lend/page.html?{kind}").headers["content-security-policy"] == "default-src 'none'; sandbox"
+    for path in ("../secret", "..%2fsecret", "%2e%2e/secret", "link.txt", ".hidden"):
+        answer = ask(f"/lend/{path}")
+        assert answer.status in (403, 404, 500), path
+        assert "not to be seen" not in answer.body
 
 
 def test_the_dashboard_wants_the_password(ask: Callable[..., Answer], logged_in: str, wait_until: Any) -> None:

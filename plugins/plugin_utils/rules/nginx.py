@@ -32,6 +32,7 @@ OWN_DIRECTIVES = {
     "limit_req_status": "",
     "log_format": "",
     "map": "",
+    "proxy_hide_header": "",
     "proxy_http_version": "",
     "proxy_read_timeout": "nginx_proxy_timeout",
     "proxy_redirect": "",
@@ -128,6 +129,8 @@ def _files(given: Mapping[str, Any]) -> Iterator[str]:
             yield f"nginx_{kind}_path: {path!r} is no absolute path: begin it with a slash, and leave out spaces and quotes."
         if path and not URL_PATH.fullmatch("/" + url.strip("/")):
             yield f"nginx_{kind}_url: {url!r} is no path of the site: give one like /{kind}/, without scheme and host."
+    if given["nginx_media_private"] and not given["nginx_media_path"]:
+        yield "nginx_media_private is true, but nginx_media_path is empty: name the folder of uploads, or leave it out."
 
 
 def _private(given: Mapping[str, Any]) -> Iterator[str]:
