@@ -27,9 +27,10 @@ test-app: setup ## the reference app's own tests
 lint: setup ## the linters alone
 	@bin/lint
 
-bench: setup ## measure a run that changes nothing, and the throughput of the demo
+bench: setup ## measure a run that changes nothing, and throughput and memory of the demo
 	@bench/no-change
 	@bench/throughput
+	@bench/memory
 
 prove: setup ## the stack on real kernels, a virtual machine of each Debian: half an hour
 	@bin/test vm

@@ -138,11 +138,14 @@ def test_a_frozen_worker_is_named_and_the_advice_heals_it(
 ) -> None:
     """A restart could wait as long as its tasks may take; what is advised is over at once."""
     host.check_output("systemctl kill --signal=STOP press-worker-letters.service")
-    run = converge_again("-e", "celery_verify_timeout=5", limit=host_name, playbook="canary.yml")
-    assert run.returncode != 0
-    said = re.search(r"The worker letters .* does not answer .* mend with: (systemctl kill [^(]+) \(", run.stdout)
-    assert said, run.stdout
-    host.check_output(said[1])
+    try:
+        run = converge_again("-e", '{"celery_verify_timeout": 5}', limit=host_name, playbook="canary.yml")
+        assert run.returncode != 0
+        said = re.search(r"The worker letters .* does not answer .* mend with: (systemctl kill [^(]+) \(", run.stdout)
+        assert said, run.stdout
+        host.check_output(said[1])
+    finally:
+        host.check_output("systemctl kill --signal=CONT press-worker-letters.service")
     assert press(host, "print(who.apply_async(queue='letters').get(timeout=40))") == "letters"
 
 
@@ -153,11 +156,13 @@ def test_the_canary_waits_for_no_solo_worker_that_is_at_work(
     name = uuid.uuid4().hex
     press(host, f"page.apply_async(args=['{name}', 60], queue='solo')")
     wait_until(lambda: printed(host, name) == ["begin"], timeout=20)
-    run = converge_again("-v", "-e", "celery_verify_timeout=5", limit=host_name, playbook="canary.yml")
+    try:
+        run = converge_again("-v", "-e", '{"celery_verify_timeout": 5}', limit=host_name, playbook="canary.yml")
+        assert printed(host, name) == ["begin"]
+    finally:
+        host.check_output("systemctl kill --signal=KILL press-worker-solo.service")
     assert run.returncode == 0, run.stdout
     assert "as is usual in the pool solo while a task runs" in run.stdout
-    assert printed(host, name) == ["begin"]
-    host.check_output("systemctl kill --signal=KILL press-worker-solo.service")
 
 
 def test_the_canary_is_content_again(host_name: str, host: Host, converge_again: Callable[..., Any]) -> None:
