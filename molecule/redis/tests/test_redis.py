@@ -162,13 +162,13 @@ def test_a_script_of_celery_s_may_do_no_more_than_celery(host: Host) -> None:
         "'GET', 'cache:a'": False,
         "'SET', 'a', '1'": False,
         "'FLUSHALL'": False,
-        "'CONFIG', 'GET', 'maxmemory'": False,
+        "'KEYS', '*'": False,
     }.items():
         script = f"return redis.call({call})"
         digest = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324  it names the script
         loaded, answer = redis(host, "celery", f'SCRIPT LOAD "{script}"', f"EVALSHA {digest} 0")
         assert loaded == digest
-        assert ("ACL failure" not in str(answer)) is allowed, (call, answer)
+        assert str(answer).startswith(("ERR", "NOPERM")) is not allowed, (call, answer)
 
 
 def test_a_script_that_never_ends_is_ended_by_admin(host: Host, wait_until: Callable[..., Any]) -> None:
