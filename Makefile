@@ -27,9 +27,10 @@ test-app: setup ## the reference app's own tests
 lint: setup ## the linters alone
 	@bin/lint
 
-bench: setup ## measure a run that changes nothing, the throughput of the demo, and how fast many messages are queued
+bench: setup ## measure a run that changes nothing, throughput and memory of the demo, and how fast many messages are queued
 	@bench/no-change
 	@bench/throughput
+	@bench/memory
 	@bench/enqueue
 
 prove: setup ## what needs time: 2,000 orders and 10,000 mails counted, the stack on virtual machines of each Debian: an hour

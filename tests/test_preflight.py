@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,7 @@ FUNCTIONS = ("redis", "postgresql", "web", "workers", "beat", "flower", "proxy")
 FACTS = {
     "distribution": "Debian",
     "distribution_major_version": "13",
-    "memtotal_mb": 4000,
+    "memtotal_mb": 3750,  # of a server sold with 4 GiB
     "default_ipv4": {"address": "10.0.0.5"},
     "virtualization_tech_guest": [],
     "python": {"version": {"major": 3, "minor": 13}},
@@ -55,7 +56,8 @@ def write_inventory(folder: Path, variables: dict[str, Any], groups: dict[str, l
     members = {key: ["server-1"] for key in FUNCTIONS} | (groups or {})
     hosts = {name: {} for group in members.values() for name in group} | {"server-1": {**GOOD, **variables}}
     children = {group: {"hosts": {key: {} for key in names}} for group, names in members.items()}
-    (folder / "group_vars").symlink_to(ROOT / "group_vars")
+    if not (folder / "group_vars").exists():
+        (folder / "group_vars").symlink_to(ROOT / "group_vars")
     path = folder / "hosts.yml"
     path.write_text(yaml.safe_dump({"production": {"hosts": hosts, "children": children}}))
     return path
@@ -89,7 +91,7 @@ def problems(tmp_path: Path) -> Callable[..., list[str]]:
     ) -> list[str]:
         write_inventory(tmp_path, variables or {}, groups)
         loader = DataLoader()
-        return preflight.problems(variables_of(tmp_path, loader, facts or {}), loader)
+        return preflight.look(variables_of(tmp_path, loader, facts or {}), loader).problems
 
     return ask
 
@@ -323,6 +325,17 @@ def test_uploads_that_are_shared_or_not_taken_are_no_mistake(
     assert problems(given, {"workers": ["server-2"], "proxy": ["server-3"]}) == []
 
 
+def test_what_a_host_does_not_have_is_not_promised(problems: Callable[..., list[str]]) -> None:
+    """Each process with its share, the sum, the host's memory, and where to change them."""
+    [sentence] = problems({"django_app_web_memory_max": "2G"}, facts={"memtotal_mb": 3000})
+    assert sentence.startswith("memory_overcommit_percent is 100, but what runs on server-1 may take ")
+    for word in ("it has 3000 MiB: web 2048, ", "worker-critical 256", "beat 192", "flower 192", "Redis 225", MAIN):
+        assert word in sentence
+    for name in ("memory", "celery", "web", "redis", "postgresql", "flower"):
+        assert f"group_vars/all/{name}.yml" in sentence
+    assert problems({"memory_overcommit_percent": 200}, facts={"memtotal_mb": 3000}) == []
+
+
 def test_another_system_is_named(problems: Callable[..., list[str]]) -> None:
     """Before a package of it is touched."""
     found = problems(facts={"distribution": "Ubuntu", "distribution_major_version": "24"})
@@ -403,6 +416,21 @@ def inventory(tmp_path: Path) -> Path:
     return write_inventory(tmp_path, {"ansible_connection": "local", "ansible_become": False})
 
 
+@pytest.mark.parametrize("environment", ["production", "staging", "demo"])
+def test_the_inventories_that_ship_fit_servers_of_4_gib(problems: Callable[..., list[str]], environment: str) -> None:
+    """Each of their hosts, with the variables as they ship."""
+    inventory = yaml.safe_load((ROOT / "inventories" / environment / "hosts.yml").read_text())[environment]
+    members = {group: list(entry["hosts"]) for group, entry in inventory["children"].items()}
+    own = yaml.safe_load((ROOT / "group_vars" / environment / "main.yml").read_text())
+    taken = {
+        key: own[key] for key in own if "memory" in key or key in ("postgresql_settings", "django_app_processes_extra")
+    }
+    for host in {name for names in members.values() for name in names}:
+        # The fixture looks at server-1.
+        groups = {group: ["server-1" if name == host else name for name in names] for group, names in members.items()}
+        assert problems({**taken, "media_is_shared": True}, groups) == [], host
+
+
 def run_preflight(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the preflight as site.yml does."""
     return subprocess.run(
@@ -451,6 +479,9 @@ def test_the_play_names_a_source_that_cannot_be_packed(
 
 
 def test_the_play_passes_the_values_that_ship(inventory: Path) -> None:
-    """What the repository holds, with secrets given, has no mistakes."""
+    """What the repository holds, with secrets given, has no mistakes; what may be taken of the memory is shown."""
     result = run_preflight(inventory)
     assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(
+        r"What runs on server-1 may take \d+ MiB of its \d+ MiB together: .*worker-critical 256", result.stdout
+    )

@@ -45,9 +45,10 @@ def definitions(role: str, **changes: Any) -> list[dict[str, Any]]:
     return getattr(processes, role)({**variables, **given})
 
 
-def worker(**keys: Any) -> dict[str, Any]:
+def worker(*, celery_worker_defaults: dict[str, Any] | None = None, **keys: Any) -> dict[str, Any]:
     """The definition of one worker."""
-    (definition,) = definitions("celery", celery_workers=[{"name": "mail", "queues": ["mail"], **keys}])
+    workers = [{"name": "mail", "queues": ["mail"], **keys}]
+    (definition,) = definitions("celery", celery_workers=workers, celery_worker_defaults=celery_worker_defaults or {})
     return definition
 
 
@@ -163,6 +164,16 @@ def test_defaults_give_way_to_a_workers_own() -> None:
     assert "--concurrency" not in second["command"]
 
 
+def test_a_pool_is_told_nothing_of_the_defaults_that_it_has_no_use_for() -> None:
+    common = {"soft_time_limit": 300, "time_limit": 360, "max_tasks_per_child": 1000, "memory_max": "512M"}
+    for pool, told in (("prefork", True), ("threads", False), ("solo", False)):
+        definition = worker(pool=pool, celery_worker_defaults=common)
+        for name in ("--soft-time-limit", "--time-limit", "--max-tasks-per-child"):
+            assert (name in definition["command"]) is told, (pool, name)
+        assert definition["memory_max"] == "512M"
+    assert option(worker(pool="gevent", celery_worker_defaults=common), "--time-limit") == "360"
+
+
 def test_beat_leaves_no_pidfile_and_answers_pings() -> None:
     (beat,) = definitions("celery", celery_beat=True, celery_beat_scheduler="a.b:C")
     assert beat["phase"] == "scheduler"
@@ -195,9 +206,10 @@ def test_nothing_is_said_twice(role: str) -> None:
 
 def test_the_canary_expects_the_workers_of_this_host() -> None:
     workers = [{"name": "a", "queues": ["a"]}, {"name": "b", "queues": ["b"], "hosts": ["two"]}]
-    found = processes.celery_canary(definitions("celery", celery_workers=workers), workers, "shop")
-    assert found == {"workers": [{"name": "a", "unit": "shop-worker-a.service", "queues": ["a"]}], "beat_unit": ""}
-    found = processes.celery_canary(definitions("celery", celery_beat=True), [], "shop")
+    found = processes.celery_canary(definitions("celery", celery_workers=workers), workers, {"pool": "solo"}, "shop")
+    expected = {"name": "a", "unit": "shop-worker-a.service", "queues": ["a"], "pool": "solo"}
+    assert found == {"workers": [expected], "beat_unit": ""}
+    found = processes.celery_canary(definitions("celery", celery_beat=True), [], {}, "shop")
     assert found == {"workers": [], "beat_unit": "shop-beat.service"}
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
-from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers
+from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import NO_USE_IN_POOL, complete_workers
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import celery, role_problems
 
 STACK = Path(__file__).resolve().parent.parent / "group_vars/all/celery.yml"
@@ -55,9 +55,12 @@ def test_good_workers_pass() -> None:
         ({"autoscale": []}, "most, fewest"),
         ({"queues": []}, "no queues"),
         ({"queues": ["a b"]}, "without commas and spaces"),
-        ({"pool": "gevent"}, "prefork, solo, threads"),
-        ({"pool": "threads", "soft_time_limit": 5}, "no effect"),
-        ({"pool": "solo", "concurrency": 2}, "one task at a time"),
+        ({"pool": "fork"}, "prefork, threads, solo, gevent"),
+        ({"pool": "threads", "soft_time_limit": 5}, "soft_time_limit has no effect in the pool 'threads'"),
+        ({"pool": "threads", "autoscale": [4, 1]}, "autoscale has no effect in the pool 'threads'"),
+        ({"pool": "solo", "max_tasks_per_child": 5}, "max_tasks_per_child has no effect in the pool 'solo'"),
+        ({"pool": "solo", "concurrency": 2}, "concurrency has no effect in the pool 'solo'"),
+        ({"pool": "gevent", "max_memory_per_child": 5}, "max_memory_per_child has no effect in the pool 'gevent'"),
         ({"prefetch_multiplier": -1}, "below 0"),
         ({"soft_time_limit": 60, "time_limit": 60}, "soft_time_limit (60) has to be below time_limit (60)"),
         ({"soft_time_limit": 60, "stop_timeout": 60}, "above soft_time_limit"),
@@ -92,6 +95,14 @@ def test_a_mistake_in_the_defaults_is_named() -> None:
     assert "above soft_time_limit" in together
 
 
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
+def test_every_pool_goes_with_the_defaults_of_the_stack(pool: str) -> None:
+    """Of the defaults, those that the pool has no use for are left out."""
+    defaults = yaml.safe_load(STACK.read_text())["celery_worker_defaults"] | {"concurrency": 1}
+    worker = {"name": "a", "queues": ["a"], "pool": pool}
+    assert problems(worker, celery_worker_defaults=defaults) == []
+
+
 def test_a_routed_queue_without_a_worker_is_named() -> None:
     (problem,) = problems({"name": "a", "queues": ["a"]}, celery_routed_queues=["a", "lost"])
     assert problem.startswith("celery_routed_queues: ")
@@ -99,7 +110,9 @@ def test_a_routed_queue_without_a_worker_is_named() -> None:
 
 
 def test_the_rules_speak_of_keys_that_exist() -> None:
-    assert {*celery.POSITIVE, *celery.PREFORK_ONLY} <= set(options("celery")["celery_workers"]["options"])
+    known = options("celery")["celery_workers"]["options"]
+    assert {*celery.POSITIVE, *(key for keys in NO_USE_IN_POOL.values() for key in keys)} <= set(known)
+    assert list(NO_USE_IN_POOL) == known["pool"]["choices"]
 
 
 def test_every_worker_of_the_stack_is_bounded() -> None:

@@ -1,8 +1,10 @@
 """What the broker knows: how much waits, and whether it answers."""
 
+import uuid
 from typing import Any
 
 from celery import current_app
+from kombu import Producer, Queue
 
 
 def queue_names() -> list[str]:
@@ -29,6 +31,18 @@ def queue_of(task: str) -> str:
 
 
 def check() -> None:
-    """Raises kombu's OperationalError when the broker does not answer."""
+    """Sends a message through a queue of its own: a broker that is full, or cannot write its disk, answers but takes none.
+
+    Raises kombu's OperationalError when the broker does not answer, an error of its transport when it refuses the message, and
+    RuntimeError when the message does not come back.
+    """
     with current_app.connection_for_write() as broker:
         broker.ensure_connection(max_retries=1, interval_start=0)
+        # Gone with the channel; should this process be killed here, the broker removes it after a minute.
+        queue = Queue(f"check.{uuid.uuid4()}", durable=False, auto_delete=True, expires=60)
+        with broker.channel() as channel:
+            bound: Any = queue(channel)
+            bound.declare()
+            Producer(channel).publish({}, routing_key=queue.name)
+            if not bound.get(no_ack=True):
+                raise RuntimeError("the broker does not keep what it is given")

@@ -152,6 +152,23 @@ def test_the_site_goes_on_while_redis_swallows_every_packet(product: Product, vo
     assert Order.objects.get().state == Order.State.PENDING
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("setting", ["maxmemory", "min-replicas-to-write"])
+def test_a_broker_that_answers_but_takes_no_message_is_not_ready(site: Client, setting: str) -> None:
+    """It is full (nothing is evicted), or told not to write; with that gone it is ready, and nothing is left in it."""
+    broker = redis.Redis.from_url(settings.CELERY["broker_url"])
+    before = str(broker.config_get(setting)[setting])
+    broker.config_set(setting, 1)
+    try:
+        refused = site.get("/readyz")
+    finally:
+        broker.config_set(setting, before)
+    assert refused.status_code == 503
+    assert refused.json()["broker"] != "ok"
+    assert site.get("/readyz").json()["broker"] == "ok"
+    assert list(broker.scan_iter("*check.*")) == []
+
+
 @pytest.mark.results
 def test_a_canary_passes_through_every_queue(worker: Worker) -> None:
     for number, queue in enumerate(waiting.queue_names()):

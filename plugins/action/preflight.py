@@ -18,8 +18,9 @@ class ActionModule(ActionBase):
         """Fails with all problems of all roles at once; else gives the roles that it has looked at."""
         variables = task_vars or {}
         result = super().run(tmp, variables)
-        problems = preflight.problems(variables, self._loader)
-        if problems:
-            lines = ["Nothing was changed. To be mended first:", *(f"- {problem}" for problem in problems)]
+        found = preflight.look(variables, self._loader)
+        if found.problems:
+            lines = ["Nothing was changed. To be mended first:", *(f"- {problem}" for problem in found.problems)]
             return {**result, "failed": True, "msg": "\n".join(lines)}
+        self._display.display(str(found.memory))
         return {**result, "changed": False, "roles": stack.roles_of(variables["group_names"])}

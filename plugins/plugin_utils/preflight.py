@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
+from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import role_problems, stack
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import examined, memory, stack
 
 # What a role is given as it stands in a variable of the deployment.
 WIRED = {"django_app_environment": ("app_environment", "app_connections"), "django_app_name": ("app_name",)}
@@ -19,25 +20,38 @@ NO_TEMPLATES = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive
 GROUP_VARS = Path(__file__).resolve().parents[2] / "group_vars"
 
 
-def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
+class Found(NamedTuple):
+    """What the preflight found on a host."""
+
+    problems: list[str]
+    """A sentence for each mistake, with the variable, the fix and the file to edit; empty when nothing is wrong."""
+    memory: memory.Memory
+    """What the roles whose arguments are right may take of the host's memory."""
+
+
+def look(variables: Mapping[str, Any], loader: DataLoader) -> Found:
     """What is wrong with what a host's roles are given, and with the deployment as a whole.
 
     Args:
         variables: the host's variables as an action gets them, `hostvars` among them.
         loader: the plugin's own.
-
-    Returns:
-        A sentence for each mistake, with the variable, the fix and the file to edit; empty when nothing is wrong.
     """
     found = stack.problems(variables, loader)
     told = " ".join(found)
+    right: dict[str, dict[str, Any]] = {}
     for role in stack.roles_of(variables["group_names"]):
-        for problem in role_problems(role, variables, loader):
-            # A secret that is missing is missed once, by its name in the vault.
-            if stack.SECRETS.get(subject(problem), ("-",))[0] not in told:
-                found.append(problem)
+        given, wrong = examined(role, variables, loader)
+        if not wrong:
+            right[role] = given
+        # A secret that is missing is missed once, by its name in the vault.
+        found += [problem for problem in wrong if stack.SECRETS.get(subject(problem), ("-",))[0] not in told]
+    taken = memory.of_host(variables["inventory_hostname"], variables["ansible_facts"]["memtotal_mb"], right)
+    typed, wrong = arguments.typed(stack.MEMORY, variables, loader)
+    found += wrong or memory.problems(taken, typed["memory_overcommit_percent"])
     where = Places(variables)
-    return [where.added_to(problem) for problem in dict.fromkeys(found) if not is_echo(problem, found, variables)]
+    return Found(
+        [where.added_to(problem) for problem in dict.fromkeys(found) if not is_echo(problem, found, variables)], taken
+    )
 
 
 def is_echo(problem: str, found: list[str], variables: Mapping[str, Any]) -> bool:
@@ -94,6 +108,7 @@ class Places:
             return f"{problem} ({self._hosts})"
         if name.startswith("vault_"):
             return f"{problem} (group_vars/{self._environment}/vault.yml)".replace("<environment>", self._environment)
-        topic = self._topics.get(name)
-        default = f"; default: group_vars/all/{topic}.yml" if topic else ""
+        named = re.findall(r"[a-z][a-z0-9]*_[a-z0-9_]+", problem) if name in stack.MEMORY else [name]
+        topics = dict.fromkeys(self._topics[word] for word in named if word in self._topics)
+        default = "; default: " + ", ".join(f"group_vars/all/{topic}.yml" for topic in topics) if topics else ""
         return f"{problem} (group_vars/{self._environment}/main.yml{default})"

@@ -18,6 +18,14 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.units import unit_n
 STOP_TIMEOUT = 600
 # Above a task's own limit, so that the limit and not the stop ends it; seconds.
 STOP_MARGIN = 30
+# What a pool takes no notice of, or does not start with (Celery 5.7, celery/concurrency).
+_PROCESSES_ONLY = ("max_tasks_per_child", "max_memory_per_child", "soft_time_limit")
+NO_USE_IN_POOL = {
+    "prefork": (),
+    "threads": (*_PROCESSES_ONLY, "time_limit", "autoscale"),
+    "solo": (*_PROCESSES_ONLY, "time_limit", "autoscale", "concurrency"),
+    "gevent": _PROCESSES_ONLY,
+}
 
 
 def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -137,16 +145,20 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 def complete_workers(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All workers of the fleet, each with those of `celery_worker_defaults` that it does not replace.
 
-    A worker's own concurrency replaces a default autoscale, and the other way round.
+    A worker's own concurrency replaces a default autoscale, and the other way round. Defaults that its pool has no use for are left out.
     """
     workers = []
     for own in given["celery_workers"]:
         worker = {**given["celery_worker_defaults"], **own}
-        for key, other in (("concurrency", "autoscale"), ("autoscale", "concurrency")):
-            if key in own and other not in own:
-                worker.pop(other, None)
-        workers.append(worker)
+        no_use = set(NO_USE_IN_POOL[pool_of(worker)])
+        no_use |= {other for key, other in (("concurrency", "autoscale"), ("autoscale", "concurrency")) if key in own}
+        workers.append({key: value for key, value in worker.items() if key in own or key not in no_use})
     return workers
+
+
+def pool_of(worker: Mapping[str, Any]) -> str:
+    """How a worker runs its tasks side by side."""
+    return worker.get("pool", "prefork")
 
 
 def _stop_timeout(worker: Mapping[str, Any]) -> int:
@@ -158,7 +170,7 @@ def _worker_options(worker: Mapping[str, Any]) -> list[str]:
     options = [
         *("--hostname", f"{worker['name']}@%h"),
         *("--queues", ",".join(worker["queues"])),
-        *("--pool", worker.get("pool", "prefork")),
+        *("--pool", pool_of(worker)),
         *("--prefetch-multiplier", str(worker.get("prefetch_multiplier", 1))),
         # A task goes to a process that is free, never behind a long one.
         *("-O", "fair"),
@@ -208,22 +220,31 @@ def flower(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def celery_canary(
-    definitions: Iterable[Mapping[str, Any]], workers: Iterable[Mapping[str, Any]], application: str
+    definitions: Iterable[Mapping[str, Any]],
+    workers: Iterable[Mapping[str, Any]],
+    worker_defaults: Mapping[str, Any],
+    application: str,
 ) -> dict[str, Any]:
     """What the canary has to find on this host.
 
     Args:
         definitions: what `celery` returns.
         workers: `celery_workers`.
+        worker_defaults: `celery_worker_defaults`.
         application: `celery_application`.
 
     Returns:
-        `workers` with name, unit and queues of each, and `beat_unit`, which is empty where Beat does not run.
+        `workers` with name, unit, queues and pool of each, and `beat_unit`, which is empty where Beat does not run.
     """
     units = {definition["name"]: unit_name(definition, application) for definition in definitions}
     return {
         "workers": [
-            {"name": worker["name"], "unit": units[f"worker-{worker['name']}"], "queues": worker["queues"]}
+            {
+                "name": worker["name"],
+                "unit": units[f"worker-{worker['name']}"],
+                "queues": worker["queues"],
+                "pool": pool_of({**worker_defaults, **worker}),
+            }
             for worker in workers
             if f"worker-{worker['name']}" in units
         ],

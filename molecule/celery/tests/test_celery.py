@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from testinfra.host import Host
 
 RUN = (
     "systemd-run --quiet --pipe --wait --collect --uid=press --property=EnvironmentFile=/etc/press/environment "
@@ -16,49 +18,73 @@ RUN = (
 PASSWORD = "celery-password-of-the-test"
 
 
-def press(host: Any, code: str) -> str:
+def press(host: Host, code: str) -> str:
     """The output of Python code that has the project's tasks at hand."""
     return host.check_output(RUN, f"import sys; sys.path.insert(0, ''); from press import app, page, who; {code}")
 
 
-def main_pid(host: Any, name: str) -> str:
+def main_pid(host: Host, name: str) -> str:
     return host.check_output("systemctl show --property=MainPID --value press-%s.service", name)
 
 
-def printed(host: Any, name: str) -> list[str]:
+def printed(host: Host, name: str) -> list[str]:
     file = host.file(f"/var/lib/press/{name}")
     return file.content_string.split() if file.exists else []
 
 
-def test_each_worker_takes_only_its_own_queues(host: Any) -> None:
+def test_each_worker_takes_only_its_own_queues(host: Host) -> None:
     code = (
-        "results = [(q, who.apply_async(queue=q)) for q in ['letters', 'cards', 'pages', 'hasty'] * 5]; "
+        "results = [(q, who.apply_async(queue=q)) for q in ['letters', 'cards', 'pages', 'hasty', 'threads', 'solo'] * 5]; "
         "print(sorted({(q, r.get(timeout=20)) for q, r in results}))"
     )
-    assert press(host, code) == "[('cards', 'letters'), ('hasty', 'hasty'), ('letters', 'letters'), ('pages', 'pages')]"
+    assert press(host, code) == str(
+        [("cards", "letters"), *((name, name) for name in ("hasty", "letters", "pages", "solo", "threads"))]
+    )
 
 
-def test_a_worker_of_another_host_does_not_run_here(host: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "pool", "memory_max"),
+    [
+        ("letters", {"max-concurrency": 2, "max-tasks-per-child": 100, "timeouts": [0, 360]}, "512M"),
+        ("pages", {"max-concurrency": 1, "max-tasks-per-child": 1000, "timeouts": [0, 360]}, "256M"),
+        ("threads", {"implementation": "celery.concurrency.thread:TaskPool", "max-concurrency": 3}, "512M"),
+        ("solo", {"implementation": "celery.concurrency.solo:TaskPool", "max-concurrency": 1}, "512M"),
+    ],
+)
+def test_a_running_worker_has_the_pool_and_the_limits_it_was_given(
+    host: Host, name: str, pool: dict[str, Any], memory_max: str
+) -> None:
+    """Those of the defaults too that its pool has a use for; it works with them."""
+    code = f"print(who.apply_async(queue='{name}').get(timeout=20)); print(json.dumps(app.control.inspect().stats()))"
+    answer, shown = press(host, f"import json; {code}").splitlines()
+    assert answer == name
+    (stats,) = [found for node, found in json.loads(shown).items() if node.startswith(f"{name}@")]
+    assert {key: stats["pool"][key] for key in pool} == pool
+    limit = host.check_output("systemctl show -P MemoryMax press-worker-%s.service", name)
+    assert int(limit) == int(memory_max[:-1]) * 1024**2
+
+
+def test_a_worker_of_another_host_does_not_run_here(host: Host) -> None:
     assert not host.file("/etc/systemd/system/press-worker-elsewhere.service").exists
 
 
-def test_no_pidfile_is_left_anywhere(host: Any) -> None:
+def test_no_pidfile_is_left_anywhere(host: Host) -> None:
     assert host.check_output("find /srv/press /var/lib/press /run -xdev -name '*celery*.pid'") == ""
 
 
-def test_the_broker_password_is_in_no_command_line_and_no_readable_file(host: Any) -> None:
+def test_the_broker_password_is_in_no_command_line_and_no_readable_file(host: Host) -> None:
     assert PASSWORD not in host.check_output("ps -ewwo args")
     assert PASSWORD not in host.check_output("systemctl cat 'press-*'")
     assert host.file("/etc/press/environment").mode == 0o640
 
 
-def test_beat_fires_its_schedule(host: Any, wait_until: Callable[..., Any]) -> None:
+def test_beat_fires_its_schedule(host: Host, wait_until: Callable[..., Any]) -> None:
     before = printed(host, "tick")
     assert wait_until(lambda: printed(host, "tick") not in (before, []), timeout=20)
 
 
 @pytest.mark.parametrize("name", ["worker-letters", "beat"])
-def test_a_killed_process_comes_back_and_works(host: Any, wait_until: Callable[..., Any], name: str) -> None:
+def test_a_killed_process_comes_back_and_works(host: Host, wait_until: Callable[..., Any], name: str) -> None:
     before = main_pid(host, name)
     host.check_output("systemctl kill --signal=KILL press-%s.service", name)
     wait_until(lambda: main_pid(host, name) not in ("0", before), timeout=20)
@@ -66,7 +92,7 @@ def test_a_killed_process_comes_back_and_works(host: Any, wait_until: Callable[.
     assert wait_until(lambda: printed(host, "tick") not in (ticks, []), timeout=40)
 
 
-def test_a_running_task_survives_a_restart_of_its_worker(host: Any, wait_until: Callable[..., Any]) -> None:
+def test_a_running_task_survives_a_restart_of_its_worker(host: Host, wait_until: Callable[..., Any]) -> None:
     name = uuid.uuid4().hex
     press(host, f"page.delay('{name}', 5)")
     wait_until(lambda: printed(host, name) == ["begin"], timeout=20)
@@ -74,7 +100,7 @@ def test_a_running_task_survives_a_restart_of_its_worker(host: Any, wait_until: 
     assert printed(host, name) == ["begin", "end"]
 
 
-def test_a_task_that_takes_longer_than_the_stop_is_given_back(host: Any, wait_until: Callable[..., Any]) -> None:
+def test_a_task_that_takes_longer_than_the_stop_is_given_back(host: Host, wait_until: Callable[..., Any]) -> None:
     name = uuid.uuid4().hex
     press(host, f"page.apply_async(args=['{name}', 6], queue='hasty')")
     wait_until(lambda: printed(host, name) == ["begin"], timeout=20)
@@ -83,7 +109,7 @@ def test_a_task_that_takes_longer_than_the_stop_is_given_back(host: Any, wait_un
     assert wait_until(lambda: printed(host, name) == ["begin", "begin", "end"], timeout=40)
 
 
-def test_the_canary_names_what_is_wrong(host: Any, host_name: str, converge_again: Callable[..., Any]) -> None:
+def test_the_canary_names_what_is_wrong(host: Host, host_name: str, converge_again: Callable[..., Any]) -> None:
     """A worker that is stopped, and a second Beat."""
     host.check_output("systemctl stop press-worker-pages.service")
     host.check_output(
@@ -107,11 +133,43 @@ def test_the_canary_names_what_is_wrong(host: Any, host_name: str, converge_agai
     assert PASSWORD not in full.stdout + short.stdout
 
 
-def test_the_canary_is_content_again(host_name: str, host: Any, converge_again: Callable[..., Any]) -> None:
+def test_a_frozen_worker_is_named_and_the_advice_heals_it(
+    host: Host, host_name: str, converge_again: Callable[..., Any]
+) -> None:
+    """A restart could wait as long as its tasks may take; what is advised is over at once."""
+    host.check_output("systemctl kill --signal=STOP press-worker-letters.service")
+    try:
+        run = converge_again("-e", '{"celery_verify_timeout": 5}', limit=host_name, playbook="canary.yml")
+        assert run.returncode != 0
+        said = re.search(r"The worker letters .* does not answer .* mend with: (systemctl kill [^(]+) \(", run.stdout)
+        assert said, run.stdout
+        host.check_output(said[1])
+    finally:
+        host.check_output("systemctl kill --signal=CONT press-worker-letters.service")
+    assert press(host, "print(who.apply_async(queue='letters').get(timeout=40))") == "letters"
+
+
+def test_the_canary_waits_for_no_solo_worker_that_is_at_work(
+    host: Host, host_name: str, converge_again: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
+    """Its pool answers nothing while a task runs: that is noted, and is no failure."""
+    name = uuid.uuid4().hex
+    press(host, f"page.apply_async(args=['{name}', 60], queue='solo')")
+    wait_until(lambda: printed(host, name) == ["begin"], timeout=20)
+    try:
+        run = converge_again("-v", "-e", '{"celery_verify_timeout": 5}', limit=host_name, playbook="canary.yml")
+        assert printed(host, name) == ["begin"]
+    finally:
+        host.check_output("systemctl kill --signal=KILL press-worker-solo.service")
+    assert run.returncode == 0, run.stdout
+    assert "as is usual in the pool solo while a task runs" in run.stdout
+
+
+def test_the_canary_is_content_again(host_name: str, host: Host, converge_again: Callable[..., Any]) -> None:
     run = converge_again(limit=host_name, playbook="canary.yml")
     assert run.returncode == 0, run.stdout
 
 
-def test_redis_refused_nothing_that_celery_sent(host: Any) -> None:
+def test_redis_refused_nothing_that_celery_sent(host: Host) -> None:
     log = host.check_output("REDISCLI_AUTH='admin password of the test' redis-cli --user admin acl log")
     assert log == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from collections.abc import Callable
@@ -151,6 +152,39 @@ def test_celery_may_send_what_kombu_sends(host: Host) -> None:
         kind, channel = command.split()
         assert redis(host, "celery", command) == [[kind.lower(), channel, 1]]
     assert redis(host, "admin", "ACL LOG") == [[]]
+
+
+def test_a_script_of_celery_s_may_do_no_more_than_celery(host: Host) -> None:
+    """Whatever Lua it loads: its own keys, its own commands."""
+    for call, allowed in {
+        "'SET', 'celery:lua', '1'": True,
+        "'DEL', 'celery:lua'": True,
+        "'GET', 'cache:a'": False,
+        "'SET', 'a', '1'": False,
+        "'FLUSHALL'": False,
+        "'KEYS', '*'": False,
+    }.items():
+        script = f"return redis.call({call})"
+        digest = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324  it names the script
+        loaded, answer = redis(host, "celery", f'SCRIPT LOAD "{script}"', f"EVALSHA {digest} 0")
+        assert loaded == digest
+        assert str(answer).startswith(("ERR", "NOPERM")) is not allowed, (call, answer)
+
+
+def test_a_script_that_never_ends_is_ended_by_admin(host: Host, wait_until: Callable[..., Any]) -> None:
+    """Until then Redis serves nobody."""
+    redis(host, "admin", "CONFIG SET busy-reply-threshold 100")
+    script = "while true do end"
+    digest = redis(host, "celery", f'SCRIPT LOAD "{script}"')[0]
+    password = PASSWORDS["celery"]
+    host.check_output(
+        f"systemd-run --quiet --collect --setenv=REDISCLI_AUTH={shlex.quote(password)} redis-cli --user celery evalsha {digest} 0"
+    )
+    wait_until(lambda: redis(host, "celery", "GET celery:a")[0].startswith("BUSY"))
+    assert redis(host, "celery", "SCRIPT KILL")[0].startswith("NOPERM")
+    assert redis(host, "admin", "SCRIPT KILL") == ["OK"]
+    assert wait_until(lambda: redis(host, "celery", "SET celery:a 1", "DEL celery:a") == ["OK", 1])
+    redis(host, "admin", "CONFIG SET busy-reply-threshold 5000")
 
 
 def test_celery_hears_no_channel_but_its_own(host: Host) -> None:

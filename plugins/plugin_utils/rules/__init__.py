@@ -33,7 +33,12 @@ RULES: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
 
 
 def role_problems(role: str, variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
-    """What is wrong with what a role is given on one host: types first, and the role's own rules when these are right.
+    """What is wrong with what a role is given on one host; see `examined`."""
+    return examined(role, variables, loader)[1]
+
+
+def examined(role: str, variables: Mapping[str, Any], loader: DataLoader) -> tuple[dict[str, Any], list[str]]:
+    """What a role is given on one host, and what is wrong with it: types first, and the role's own rules when these are right.
 
     Args:
         role: the role's name without the collection's.
@@ -41,4 +46,4 @@ def role_problems(role: str, variables: Mapping[str, Any], loader: DataLoader) -
         loader: the plugin's own.
     """
     given, found = arguments.collect(role, variables, loader)
-    return found or (RULES[role](given) if role in RULES else [])
+    return given, found or (RULES[role](given) if role in RULES else [])

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers
+from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import NO_USE_IN_POOL, complete_workers, pool_of
 
-PREFORK_ONLY = ("autoscale", "max_tasks_per_child", "max_memory_per_child", "time_limit", "soft_time_limit")
 POSITIVE = (
     "concurrency",
     "max_tasks_per_child",
@@ -60,17 +59,12 @@ def _names(worker: Mapping[str, Any]) -> list[str]:
 
 
 def _pool(worker: Mapping[str, Any]) -> list[str]:
-    pool = worker.get("pool", "prefork")
-    found = []
-    if pool != "prefork":
-        found += [
-            f"{key} has no effect in the pool {pool!r}; remove it or use prefork."
-            for key in PREFORK_ONLY
-            if key in worker
-        ]
-    if pool == "solo" and worker.get("concurrency", 1) != 1:
-        found.append("the pool 'solo' runs one task at a time; remove concurrency or use another pool.")
-    return found
+    pool = pool_of(worker)
+    return [
+        f"{key} has no effect in the pool {pool!r}; remove it or use prefork."
+        for key in NO_USE_IN_POOL[pool]
+        if key in worker and (key, worker[key]) != ("concurrency", 1)
+    ]
 
 
 def _numbers(worker: Mapping[str, Any]) -> list[str]:

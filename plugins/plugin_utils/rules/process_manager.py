@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils import units
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.memory import LIMIT
 
 SOCKET = re.compile(r"/[^\s%]+|(\[[0-9a-fA-F:]+\]|[0-9.]+):[0-9]+")
 # What becomes part of a line of the unit as it stands: text without spaces, quotes and %.
-PLAIN = ("user", "group", "memory_max", "socket_group", "state_directory", "runtime_directory")
+PLAIN = ("user", "group", "socket_group", "state_directory", "runtime_directory")
 
 
 def problems(given: Mapping[str, Any]) -> list[str]:
@@ -65,6 +66,8 @@ def _definition(definition: Mapping[str, Any]) -> list[str]:
         for key in ("stop_timeout", "kill_timeout")
         if definition[key] < 1
     ]
+    if not re.fullmatch(rf"{LIMIT.pattern}|infinity|", definition["memory_max"]):
+        found.append(f"memory_max is {definition['memory_max']!r}. Write it as 512M, 1.5G or 20%.")
     socket, runtime = definition["socket"], definition["runtime_directory"]
     if socket and not SOCKET.fullmatch(socket):
         found.append(f"the socket {socket!r} is neither an absolute path nor address:port. Make it one of them.")

@@ -71,6 +71,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     **{name: {"type": "str", "description": f"Its value is {vault}."} for name, (vault, _) in SECRETS.items()},
 }
 
+MEMORY: dict[str, dict[str, Any]] = {
+    "memory_overcommit_percent": {
+        "type": "int",
+        "required": True,
+        "description": "Percent of a host's memory that the limits of what runs there may add up to.",
+    },
+}
+
 
 def roles_of(groups: list[str]) -> list[str]:
     """The roles that a host in these groups gets, each once."""

@@ -1,7 +1,7 @@
 """Looks at an application's workers and Beat from inside its own environment, and sends a task through every queue.
 
 Runs with the release's Python, as the application's user, in the project's folder. Its one argument is JSON:
-app, workers (name, unit, queues), beat_unit, beat_remote_control, routed_queues, timeout (seconds).
+app, workers (name, unit, queues, pool), beat_unit, beat_remote_control, routed_queues, timeout (seconds).
 Prints sentences, those about what is wrong first and with the fix; then the exit status is 1.
 Needs nothing from the application: celery.accumulate is built into every Celery app.
 """
@@ -58,47 +58,26 @@ class Canary:
                 node: {queue["name"] for queue in found} for node, found in (inspect.active_queues() or {}).items()
             }
             units = unit_states([worker["unit"] for worker in self.workers.values()])
-            problems = [
-                problem
+            problems = {
+                node: problem
                 for node, worker in self.workers.items()
-                if (problem := self._worker_problem(node, worker, stats, queues, units[worker["unit"]]))
-            ]
+                if (problem := worker_problem(node, worker, stats, queues, units[worker["unit"]]))
+            }
             down = [unit for unit, state in units.items() if state["ActiveState"] in ("inactive", "failed")]
             if not problems:
                 return stats
             # What is not even starting will not come up by waiting.
             if down or not self.remaining():
-                self.problems += problems
+                for node, problem in problems.items():
+                    (self.notes if self._may_be_at_work(node, stats, units) else self.problems).append(problem)
                 return stats
             time.sleep(POLL_SECONDS)
         return {}
 
-    def _worker_problem(
-        self,
-        node: str,
-        worker: dict[str, Any],
-        stats: dict[str, Any],
-        queues: dict[str, set[str]],
-        unit: dict[str, str],
-    ) -> str:
-        name = f"The worker {worker['name']} ({worker['unit']})"
-        look = f"Look at: journalctl -u {worker['unit']}"
-        if unit["ActiveState"] != "active":
-            listed = ", ".join(worker["queues"])
-            return f"{name} is {unit['ActiveState']}, so nothing here consumes {listed}. {look}; start it with: systemctl start {worker['unit']}"
-        if node not in stats or node not in queues:
-            return f"{name} runs but does not answer as {node}; it may have lost its broker. {look}; mend with: systemctl restart {worker['unit']}"
-        if str(stats[node].get("pid")) != unit["MainPID"]:
-            return (
-                f"{name}: {node} is the process {stats[node].get('pid')}, but the unit's is {unit['MainPID']}: a second worker of that name "
-                f"runs outside systemd. Stop it."
-            )
-        if queues[node] != set(worker["queues"]):
-            return (
-                f"{name} consumes {', '.join(sorted(queues[node])) or 'nothing'} instead of {', '.join(sorted(worker['queues']))}. "
-                f"Mend with: systemctl restart {worker['unit']}"
-            )
-        return ""
+    def _may_be_at_work(self, node: str, stats: dict[str, Any], units: dict[str, dict[str, str]]) -> bool:
+        """Whether a worker that does not answer need not be hung: in the pool solo the task runs where it would answer."""
+        worker = self.workers[node]
+        return worker["pool"] == "solo" and node not in stats and units[worker["unit"]]["ActiveState"] == "active"
 
     def send_tasks(self, before: dict[str, Any]) -> None:
         """A task through every queue of this host's workers, and its result back."""
@@ -143,10 +122,10 @@ class Canary:
                     f"The queue {queue}: {working} is busy with other tasks; the canary's had no turn in time."
                 )
             else:
-                units = ", ".join(self.workers[node]["unit"] for node in nodes)
+                units = [self.workers[node]["unit"] for node in nodes]
                 self.problems.append(
-                    f"A task sent through the queue {queue} did not come back in {self.config['timeout']} s, though {units} says it consumes "
-                    f"it and is not busy. Look at: journalctl -u {units}; mend with: systemctl restart {units}"
+                    f"A task sent through the queue {queue} did not come back in {self.config['timeout']} s, though {', '.join(units)} says "
+                    f"it consumes it and is not busy. Look at: journalctl -u {units[0]}; {mend_by_killing(units)}"
                 )
             return
         if answer != token:
@@ -235,6 +214,49 @@ class Canary:
                 f"{len(nodes)} Beats run ({', '.join(sorted(nodes))}): every schedule fires that often. "
                 f"Stop all but this host's {unit}, and let no other host run Beat."
             )
+
+
+def worker_problem(
+    node: str,
+    worker: dict[str, Any],
+    stats: dict[str, Any],
+    queues: dict[str, set[str]],
+    unit: dict[str, str],
+) -> str:
+    """What is wrong with a worker, with the fix; empty when nothing is.
+
+    Args:
+        node: its name among the workers.
+        worker: as in the configuration.
+        stats: what each node that answers says of itself.
+        queues: what each node that answers consumes.
+        unit: ActiveState and MainPID.
+    """
+    name = f"The worker {worker['name']} ({worker['unit']})"
+    look = f"Look at: journalctl -u {worker['unit']}"
+    if unit["ActiveState"] != "active":
+        listed = ", ".join(worker["queues"])
+        return f"{name} is {unit['ActiveState']}, so nothing here consumes {listed}. {look}; start it with: systemctl start {worker['unit']}"
+    if node not in stats or node not in queues:
+        if worker["pool"] == "solo":
+            return f"{name} does not answer as {node}, as is usual in the pool solo while a task runs. {look}"
+        return f"{name} runs but does not answer as {node}; it may be hung or have lost its broker. {look}; {mend_by_killing([worker['unit']])}"
+    if str(stats[node].get("pid")) != unit["MainPID"]:
+        return (
+            f"{name}: {node} is the process {stats[node].get('pid')}, but the unit's is {unit['MainPID']}: a second worker of that name "
+            f"runs outside systemd. Stop it."
+        )
+    if queues[node] != set(worker["queues"]):
+        return (
+            f"{name} consumes {', '.join(sorted(queues[node])) or 'nothing'} instead of {', '.join(sorted(worker['queues']))}. "
+            f"Mend with: systemctl restart {worker['unit']}"
+        )
+    return ""
+
+
+def mend_by_killing(units: list[str]) -> str:
+    """The fix for workers that do not answer: a restart would wait for as long as a task may take."""
+    return f"mend with: systemctl kill --signal=KILL {' '.join(units)} (systemd starts it again; systemctl restart might wait for long)"
 
 
 def unit_states(units: list[str]) -> dict[str, dict[str, str]]:
