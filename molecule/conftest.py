@@ -37,6 +37,19 @@ def host(host_name: str) -> testinfra.host.Host:
 
 
 @pytest.fixture(scope="session")
+def exposure(host: testinfra.host.Host) -> Callable[[str], float]:
+    """systemd's own measure of what a service could reach; 9.6 is a service without any confinement."""
+
+    def measure(service: str) -> float:
+        summary = host.check_output(f"systemd-analyze security --no-pager {service}.service | tail -1")
+        measured = float(summary.split("level for")[1].split(":")[1].split()[0])
+        print(f"exposure of {service}: {measured}")
+        return measured
+
+    return measure
+
+
+@pytest.fixture(scope="session")
 def wait_until() -> Callable[..., Any]:
     """Poll a function until it returns something true, and return that.
 

@@ -336,6 +336,114 @@ def test_what_a_host_does_not_have_is_not_promised(problems: Callable[..., list[
     assert problems({"memory_overcommit_percent": 200}, facts={"memtotal_mb": 3000}) == []
 
 
+PUBLIC = "93.184.215.14"
+# The database apart from those who ask it.
+APART = {"workers": ["server-2"], "proxy": ["server-3"]}
+ON_THE_INTERNET = {"default_ipv4": {"address": PUBLIC}, "all_ipv4_addresses": [PUBLIC]}
+TWO_NETWORKS = {**ON_THE_INTERNET, "all_ipv4_addresses": [PUBLIC, "10.0.0.5", "192.168.7.1"]}
+WITHOUT_IPV4 = {"default_ipv4": {}, "all_ipv4_addresses": []}
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (
+            ON_THE_INTERNET,
+            ["Redis (port 6379), PostgreSQL (port 5432), gunicorn (port 8000), Flower (port 5555) would be open"],
+        ),
+        (TWO_NETWORKS, ["Redis (port 6379)", "It has 10.0.0.5, 192.168.7.1."]),
+    ],
+)
+def test_services_for_other_servers_are_not_put_on_the_internet(
+    problems: Callable[..., list[str]], facts: dict[str, Any], words: list[str]
+) -> None:
+    """The host, its address, the services, and both ways out are told."""
+    [sentence] = problems({"media_is_shared": True}, APART, facts)
+    for word in (f"private_address is {PUBLIC} on server-1", *words, "public_service_addresses: true", HOSTS):
+        assert word in sentence
+
+
+@pytest.mark.parametrize(
+    ("variables", "facts"),
+    [
+        ({"private_address": "10.0.0.5"}, TWO_NETWORKS),
+        ({"private_address": "100.101.102.103"}, ON_THE_INTERNET),
+        ({"public_service_addresses": True}, ON_THE_INTERNET),
+        ({}, {**ON_THE_INTERNET, "all_ipv4_addresses": [PUBLIC, "10.0.0.5"]}),
+        ({}, {}),
+    ],
+    ids=["one is chosen", "an overlay's is given", "it is meant", "it has one private address", "its own is private"],
+)
+def test_services_for_other_servers_may_listen_on_a_private_address_or_where_it_is_meant(
+    problems: Callable[..., list[str]], variables: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    """No false alarms."""
+    assert problems({"media_is_shared": True, **variables}, APART, facts) == []
+
+
+@pytest.mark.parametrize("facts", [ON_THE_INTERNET, TWO_NETWORKS, WITHOUT_IPV4], ids=["public", "three", "IPv6 alone"])
+def test_one_server_listens_for_itself_whatever_its_addresses(
+    problems: Callable[..., list[str]], tmp_path: Path, facts: dict[str, Any]
+) -> None:
+    """On loopback and a socket file."""
+    assert problems({}, facts=facts) == []
+    assert value_of("redis_bind_addresses", tmp_path) == ["127.0.0.1"]
+    assert value_of("postgresql_listen_addresses", tmp_path) == ["127.0.0.1"]
+    assert value_of("flower_address", tmp_path) == "127.0.0.1"
+    assert value_of("django_app_bind", tmp_path).startswith("/")
+
+
+PUT_ON_THE_INTERNET = [
+    ({"redis_bind_addresses": ["127.0.0.1", "-::"]}, ["redis_bind_addresses holds ::", "Redis (port 6379)"]),
+    ({"postgresql_listen_addresses": ["*"]}, ["postgresql_listen_addresses holds *", "PostgreSQL (port 5432)"]),
+    ({"flower_address": "::"}, ["flower_address holds ::", "Flower (port 5555)"]),
+    ({"django_app_bind": f"{PUBLIC}:8000"}, [f"django_app_bind holds {PUBLIC}", "gunicorn (port 8000)"]),
+]
+
+
+@pytest.mark.parametrize(("variables", "words"), PUT_ON_THE_INTERNET)
+def test_an_address_given_to_one_service_is_not_put_on_the_internet_unseen(
+    problems: Callable[..., list[str]], variables: dict[str, Any], words: list[str]
+) -> None:
+    """On a single server, too; and every address is a public one where the host has one."""
+    [sentence] = problems(variables, facts=ON_THE_INTERNET)
+    for word in (*words, "on server-1", "public_service_addresses: true", MAIN):
+        assert word in sentence
+
+
+@pytest.mark.parametrize("variables", [variables for variables, _ in PUT_ON_THE_INTERNET], ids=str)
+def test_a_service_may_be_put_on_the_internet_where_that_is_said(
+    problems: Callable[..., list[str]], variables: dict[str, Any]
+) -> None:
+    """A firewall of the provider stands before it, for example."""
+    assert problems(variables | {"public_service_addresses": True}, facts=ON_THE_INTERNET) == []
+
+
+def test_a_server_without_an_ipv4_address_is_asked_for_one_where_others_reach_it(
+    problems: Callable[..., list[str]],
+) -> None:
+    """Redis would listen on nothing for them."""
+    [sentence] = problems({"media_is_shared": True}, APART, WITHOUT_IPV4)
+    for word in ("private_address is '' on server-1", "IPv4", HOSTS):
+        assert word in sentence
+
+
+# Nothing on server-1 listens for others: it runs workers.
+CLIENT = {group: ["server-2"] for group in FUNCTIONS if group != "workers"}
+
+
+def test_a_client_of_the_database_with_two_private_networks_is_asked_which(problems: Callable[..., list[str]]) -> None:
+    """PostgreSQL would let in an address that the client does not come from."""
+    [sentence] = problems({"media_is_shared": True}, CLIENT, TWO_NETWORKS)
+    for word in (f"private_address is {PUBLIC} on server-1", "several private ones", "10.0.0.5, 192.168.7.1", HOSTS):
+        assert word in sentence
+
+
+def test_a_client_on_the_internet_is_let_be(problems: Callable[..., list[str]]) -> None:
+    """Nothing of it is open."""
+    assert problems({"media_is_shared": True}, CLIENT, ON_THE_INTERNET) == []
+
+
 def test_another_system_is_named(problems: Callable[..., list[str]]) -> None:
     """Before a package of it is touched."""
     found = problems(facts={"distribution": "Ubuntu", "distribution_major_version": "24"})

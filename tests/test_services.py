@@ -135,6 +135,18 @@ def test_a_file_is_made_once_and_its_text_never_shown(tmp_path: Path) -> None:
     assert write(file(path, secret=True, mode="0600", made_by="false %s"), tmp_path) == files.Outcome()
 
 
+def test_what_was_made_is_made_anew_when_it_may_not_stay(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("old\n")
+    key = {"secret": True, "mode": "0600", "made_by": "sh -c 'echo new >$0' %s"}
+    while_new = file(path, **key, kept_while="grep -q new %s")
+    assert write(while_new, tmp_path, check_mode=True).written
+    assert path.read_text() == "old\n"
+    assert write(while_new, tmp_path).written
+    assert (path.read_text(), path.stat().st_mode & 0o7777) == ("new\n", 0o600)
+    assert write(while_new, tmp_path) == files.Outcome()
+
+
 @pytest.mark.parametrize(
     ("command", "said"), [("sh -c 'echo no entropy; exit 4' %s", "4:\nno entropy"), ("true %s", "0"), ("true", "no %s")]
 )

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.stockpot.stack.plugins.plugin_utils import environment, nginx, processes, redis, units
+from ansible_collections.stockpot.stack.plugins.plugin_utils import (
+    addresses,
+    environment,
+    nginx,
+    processes,
+    redis,
+    units,
+)
 
 
 class FilterModule:
@@ -19,6 +26,7 @@ class FilterModule:
             "environment_value": environment.environment_value,
             "nginx_logins": nginx.nginx_logins,
             "pem": nginx.pem,
+            "private_address": addresses.private_address,
             "process_services": units.process_services,
             "redis_memory_bytes": redis.memory_bytes,
             "without_secrets": environment.without_secrets,

@@ -47,6 +47,7 @@ class File:
         mode: four octal digits with the zero in front, as in "0644".
         validate: a command, in which %s is the new file; what it refuses does not take the old one's place. Empty for none.
         made_by: a command, in which %s is the file, that makes it where it is missing; it stays as it is then.
+        kept_while: a command, in which %s is the file, that succeeds as long as it may stay; empty for ever.
     """
 
     path: str
@@ -57,6 +58,7 @@ class File:
     mode: str = "0644"
     validate: str = ""
     made_by: str = ""
+    kept_while: str = ""
 
     @classmethod
     def given(cls, entry: Mapping[str, Any]) -> File | None:
@@ -66,7 +68,8 @@ class File:
         if content is None and not made_by:
             return None
         attributes = {key: entry[key] for key in ("path", "owner", "group", "mode", "validate")}
-        return cls(content=content or "", secret=secret or bool(made_by), made_by=made_by, **attributes)
+        made = {"made_by": made_by, "kept_while": entry.get("kept_while", "")}
+        return cls(content=content or "", secret=secret or bool(made_by), **made, **attributes)
 
 
 @dataclass
@@ -103,7 +106,10 @@ def write(file: File, *, scratch: str, check_mode: bool = False) -> Outcome:
         before, status = None, None
     except IsADirectoryError as error:
         raise FileError(f"{path} is a folder, where a file is to be written.") from error
-    data = before if file.made_by else file.content.encode("utf-8", "surrogateescape")
+    if file.made_by:
+        data = before if before is not None and _is_kept(file) else None
+    else:
+        data = file.content.encode("utf-8", "surrogateescape")
     outcome = Outcome(written=before is None or before != data)
     if outcome.written:
         outcome.diff.append(_difference(file, before))
@@ -158,6 +164,11 @@ def _difference(file: File, before: bytes | None) -> dict[str, str]:
         "before": (before or b"").decode("utf-8", "replace"),
         "after": file.content,
     }
+
+
+def _is_kept(file: File) -> bool:
+    """Whether what a command once made may stay."""
+    return not file.kept_while or _run(file.kept_while, Path(file.path), f"{file.path} cannot be looked at")[0] == 0
 
 
 def _made(file: File, scratch: str) -> bytes:

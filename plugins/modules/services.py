@@ -81,6 +81,12 @@ options:
                 a file that is there stays as it is. What it makes is never shown.
             type: str
             default: ""
+          kept_while:
+            description:
+              - A command (words, no shell) that succeeds as long as the file C(%s), made by O(services[].files[].made_by), may stay; when it
+                fails, the file is made anew. Without one it stays for ever. It is run in a check, too.
+            type: str
+            default: ""
           replaces:
             description:
               - A pattern of paths, C(/etc/ssl/private/shop.*) for example. Those of them that no service's files name are removed once
@@ -178,6 +184,7 @@ pending:
 FILE_OPTIONS: dict[str, dict[str, Any]] = {
     **OPTIONS,
     "made_by": {"type": "str", "default": ""},
+    "kept_while": {"type": "str", "default": ""},
     "replaces": {"type": "str", "default": ""},
     "loaded_by": {"type": "str", "choices": ["restart", "reload", "nothing"], "default": "restart"},
 }

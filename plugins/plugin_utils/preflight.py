@@ -17,6 +17,8 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import examin
 WIRED = {"django_app_environment": ("app_environment", "app_connections"), "django_app_name": ("app_name",)}
 # Ansible's own, and too large to be searched.
 NO_TEMPLATES = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive")
+# Differs from host to host: it is set beside the host.
+OF_A_HOST = ("private_address",)
 GROUP_VARS = Path(__file__).resolve().parents[2] / "group_vars"
 
 
@@ -104,7 +106,7 @@ class Places:
     def added_to(self, problem: str) -> str:
         """The sentence, with the file to edit."""
         name = subject(problem)
-        if problem.startswith("The group "):
+        if problem.startswith("The group ") or name in OF_A_HOST:
             return f"{problem} ({self._hosts})"
         if name.startswith("vault_"):
             return f"{problem} (group_vars/{self._environment}/vault.yml)".replace("<environment>", self._environment)

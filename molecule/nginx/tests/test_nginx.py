@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import re
 import socket
 import ssl
 import subprocess
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 SITE = "shop.test"
 LOGIN = "flower:correct horse"
@@ -102,6 +107,50 @@ def unverified() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
+
+
+class Visitors:
+    """Ask for pages without a pause, each on a connection of its own, until told to stop."""
+
+    def __init__(self, address: tuple[str, int], *, count: int = 4) -> None:
+        """Takes the address and port of nginx, and how many ask at once."""
+        self.answers: Counter[str] = Counter()
+        self._address, self._count = address, count
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._threads = [threading.Thread(target=self._visit) for _ in range(self._count)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Every request that was begun is answered, or counted as lost."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _visit(self) -> None:
+        while not self._stop.is_set():
+            for path in ("/", "/static/css/site.css"):
+                try:
+                    answer = self._ask(path)
+                except (OSError, http.client.HTTPException) as error:
+                    answer = repr(error)
+                self.answers[answer] += 1
+
+    def _ask(self, path: str) -> str:
+        with (
+            socket.create_connection(self._address, 60) as raw,
+            unverified().wrap_socket(raw, server_hostname=SITE) as connection,
+        ):
+            request = f"GET {path} HTTP/1.1\r\nHost: {SITE}\r\nConnection: close\r\n\r\n"
+            connection.sendall(request.encode())
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            answer.read()
+            return str(answer.status)
 
 
 def serving(host: Any) -> set[str]:
@@ -325,6 +374,24 @@ def test_old_tls_is_refused(host_name: str, published: Callable[..., tuple[str, 
     assert worked == {"tls1": False, "tls1_1": False, "tls1_2": True, "tls1_3": True}
 
 
+# Those of Mozilla's intermediate profile, and two that OpenSSL offers beside them.
+GROUPS = {"X25519": True, "prime256v1": True, "secp384r1": True, "X448": False, "secp521r1": False}
+
+
+@pytest.mark.parametrize("version", ["tls1_2", "tls1_3"])
+@pytest.mark.parametrize("group", GROUPS)
+def test_keys_are_exchanged_on_the_profiles_curves_alone(host: Any, version: str, group: str) -> None:
+    """A client that knows one of them and no other."""
+    connect = f"openssl s_client -connect 127.0.0.1:443 -servername {SITE} -{version} -groups {group} </dev/null"
+    assert (host.run(connect).rc == 0) is GROUPS[group]
+
+
+def test_keys_are_exchanged_as_quantum_computers_do_not_break(host: Any, host_name: str) -> None:
+    """Where Debian's OpenSSL knows how."""
+    connect = f"openssl s_client -connect 127.0.0.1:443 -servername {SITE} -groups X25519MLKEM768 </dev/null"
+    assert (host.run(connect).rc == 0) is (host_name == "nginx-trixie")
+
+
 def test_keys_and_passwords_are_nobody_elses(host: Any) -> None:
     """Another user of the server reads neither the key nor the password file; the password stands nowhere."""
     for path in host.check_output("ls /etc/ssl/private/nginx.shop.* /etc/nginx/shop.*").split():
@@ -491,3 +558,81 @@ def test_a_changed_name_or_a_withdrawn_certificate_makes_a_new_one(
     [kept] = host.check_output("ls /etc/ssl/private").split()
     assert after.strip() in host.file(f"/etc/ssl/private/{kept}").content_string
     assert host.check_output("systemctl show -p MainPID nginx") == main_process
+
+
+def main_process(host: Any) -> str:
+    """The one process of nginx that outlives a reload and no restart."""
+    return host.check_output("systemctl show -P MainPID nginx")
+
+
+def test_a_changed_certificate_and_configuration_lose_no_request(
+    converge_again: Callable[..., Any], host: Any, host_name: str, published: Callable[..., tuple[str, int]]
+) -> None:
+    """There and back, under requests that never pause."""
+    folder = Path(__file__).resolve().parents[3] / ".lab/nginx"
+    before = certificate_shown(host_name, published, SITE), main_process(host)
+    changed = {
+        "nginx_certificate": f"{folder}/other.pem",
+        "nginx_certificate_key": f"{folder}/other.key",
+        "nginx_settings": {"keepalive_timeout": "5s"},
+    }
+    with Visitors(published(host_name, 443)) as visitors:
+        there = converge_again("-e", json.dumps(changed), limit=host_name)
+        shown = certificate_shown(host_name, published, SITE)
+        back = converge_again(limit=host_name)
+    assert (there.returncode, back.returncode) == (0, 0), there.stdout + back.stdout
+    assert shown.strip() == (folder / "other.pem").read_text().strip()
+    print(f"answers: {dict(visitors.answers)}")
+    assert set(visitors.answers) == {"200"}
+    assert visitors.answers["200"] > 100
+    assert main_process(host) == before[1]
+
+
+def test_a_self_signed_certificate_is_renewed_before_it_ends(
+    converge_again: Callable[..., Any],
+    host: Any,
+    host_name: str,
+    published: Callable[..., tuple[str, int]],
+    wait_until: Callable[..., Any],
+) -> None:
+    """By a run in its last weeks, in a reload; before that a run leaves it."""
+    self_signed = json.dumps({"nginx_certificate": "", "nginx_certificate_key": ""})
+    first = converge_again("-e", self_signed, limit=host_name)
+    assert first.returncode == 0, first.stdout
+    [path] = host.check_output("ls /etc/ssl/private/nginx.shop.*").split()
+    made, running = host.file(path).content_string, main_process(host)
+    about_to_end = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=old -days 59"
+    host.check_output(f"{about_to_end} -keyout {path} -out {path}.new && cat {path}.new >>{path} && rm {path}.new")
+    renewed, again = (converge_again("-e", self_signed, limit=host_name) for _ in range(2))
+    assert [recap(run.stdout, host_name)["changed"] for run in (renewed, again)] == [1, 0], (
+        renewed.stdout + again.stdout
+    )
+    text = wait_until(lambda: (shown := certificate_shown(host_name, published, SITE)) not in made and shown)
+    certificate = x509.load_pem_x509_certificate(text.encode())
+    lives = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    assert 300 < lives.days <= 397
+    key = certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert isinstance(key.curve, ec.SECP256R1)
+    assert certificate.subject.rfc4514_string() == f"CN={SITE}"
+    assert main_process(host) == running
+    assert converge_again(limit=host_name).returncode == 0
+
+
+def test_another_restart_policy_restarts_nothing(converge_again: Callable[..., Any], host: Any, host_name: str) -> None:
+    """systemd takes it as it is; another confinement alone takes a restart."""
+    running = main_process(host)
+    folder = "/etc/systemd/system/nginx.service.d"
+    host.check_output(f"echo '# by hand' >>{folder}/restart.conf")
+    run = converge_again(limit=host_name)
+    assert recap(run.stdout, host_name)["changed"] == 1, run.stdout
+    assert main_process(host) == running
+    host.check_output(f"echo '# by hand' >>{folder}/confinement.conf")
+    run = converge_again(limit=host_name)
+    assert recap(run.stdout, host_name)["changed"] == 1, run.stdout
+    assert main_process(host) != running
+
+
+def test_it_is_confined(exposure: Callable[[str], float]) -> None:
+    """By systemd's own measure."""
+    assert exposure("nginx") <= 3.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from typing import Any
@@ -32,10 +33,26 @@ def connect(
     )
 
 
+def as_postgres(host: Host, command: str) -> CommandResult:
+    """A command of PostgreSQL's own system user, as an operator gives it."""
+    return host.run(f"cd / && runuser -u postgres -- sh -c {shlex.quote(command)}")
+
+
 def ask(host: Host, sql: str) -> str:
     """The answer PostgreSQL gives its own system user."""
-    command = shlex.quote(f"psql --no-psqlrc -tA -c {shlex.quote(sql)}")
-    return host.check_output(f"cd / && runuser -u postgres -- sh -c {command}")
+    answer = as_postgres(host, f"psql --no-psqlrc -tA -c {shlex.quote(sql)}")
+    assert answer.rc == 0, answer.stderr
+    return answer.stdout.rstrip("\n")
+
+
+def version(host: Host) -> str:
+    """PostgreSQL's major version."""
+    return ask(host, "SHOW server_version").split(".")[0]
+
+
+def unit(host: Host) -> str:
+    """The name of its service."""
+    return f"postgresql@{version(host)}-main"
 
 
 def address(host: Host) -> str:
@@ -106,11 +123,87 @@ def test_settings_are_live(host: Host) -> None:
 def test_a_killed_postgresql_returns_with_its_data(host: Host, wait_until: Callable[..., Any]) -> None:
     """systemd starts it again after SIGKILL, and what was committed is there."""
     assert connect(host, "DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT 42 AS answer").rc == 0
-    unit = f"postgresql@{ask(host, 'SHOW server_version').split('.')[0]}-main"
-    before = host.check_output(f"systemctl show -P MainPID {unit}")
-    host.check_output(f"systemctl kill --signal KILL {unit}")
-    wait_until(lambda: host.check_output(f"systemctl show -P MainPID {unit}") not in ("0", before))
+    name = unit(host)
+    before = host.check_output(f"systemctl show -P MainPID {name}")
+    host.check_output(f"systemctl kill --signal KILL {name}")
+    wait_until(lambda: host.check_output(f"systemctl show -P MainPID {name}") not in ("0", before))
     wait_until(lambda: connect(host, "SELECT answer FROM kept").stdout.strip() == "42")
+
+
+def test_it_is_confined(host: Host, exposure: Callable[[str], float]) -> None:
+    """By systemd's own measure, and by the kernel's word."""
+    assert exposure(unit(host)) <= 2.5
+    status = host.check_output(f"cat /proc/$(systemctl show -P MainPID {unit(host)})/status")
+    assert re.search(r"^CapBnd:\s+0+$", status, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["mkdir /etc/postgresql/x && rmdir /etc/postgresql/x", "unshare --user true", "cat /proc/1/cmdline"],
+    ids=["the system's files", "a namespace of its own", "others' processes"],
+)
+def test_a_query_cannot_do_what_its_system_user_could(host: Host, command: str) -> None:
+    """A superuser's query may run programs; they are confined with the server."""
+    assert as_postgres(host, command).rc == 0
+    query = f"COPY (SELECT 1) TO PROGRAM '{command}'"
+    inside = as_postgres(host, f"psql --no-psqlrc -c {shlex.quote(query)}")
+    assert inside.rc == 1
+    assert "child process exited with exit code" in inside.stderr
+
+
+def test_extensions_and_compiled_queries_work(host: Host) -> None:
+    """Code of theirs is loaded, and code is made at run time where Debian brings the compiler."""
+    as_postgres(host, "dropdb --if-exists extended; createdb extended")
+    names = ("pg_trgm", "pgcrypto", "postgres_fdw", "pg_stat_statements")
+    sql = "; ".join([*(f"CREATE EXTENSION {name}" for name in names), "SELECT similarity('shop', 'ship') > 0"])
+    extended = as_postgres(host, f"psql --no-psqlrc -qtA -d extended -c {shlex.quote(sql)}")
+    assert (extended.rc, extended.stdout.strip()) == (0, "t"), extended.stderr
+    query = "EXPLAIN ANALYZE SELECT sum(i) FROM generate_series(1, 1000) i"
+    plan = ask(host, f"SET jit_above_cost = 0; {query}")
+    assert ("JIT:" in plan) is (ask(host, "SELECT pg_jit_available()") == "t")
+
+
+def test_an_operator_works_with_it_as_before(host: Host) -> None:
+    """Dumps, copies to /tmp, settings, an archive's programs, and restarts by Debian's own command."""
+    connect(host, "CREATE TABLE IF NOT EXISTS dumped AS SELECT 42 AS answer")
+    as_postgres(host, "dropdb --if-exists restored; createdb restored")
+    dumped = as_postgres(host, "pg_dump -Fc shop -f /tmp/shop.dump && pg_restore --no-owner -d restored /tmp/shop.dump")
+    assert dumped.rc == 0, dumped.stderr
+    assert as_postgres(host, "psql -tA -d restored -c 'SELECT answer FROM dumped'").stdout.strip() == "42"
+    ask(host, "COPY (SELECT 42) TO '/tmp/copied'")
+    assert host.file("/tmp/copied").content_string == "42\n"
+    # As an archive_command does.
+    ask(host, "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; cp -p /etc/hostname /var/lib/postgresql/archived'")
+    assert host.file("/var/lib/postgresql/archived").size
+    ask(host, "ALTER SYSTEM SET application_name = 'shop'")
+    ask(host, "ALTER SYSTEM RESET application_name")
+    host.check_output(f"pg_ctlcluster {version(host)} main restart")
+    assert host.service(unit(host)).is_running
+    assert connect(host, "SELECT 1").rc == 0
+
+
+def test_the_log_is_written_rotated_and_made_anew(host: Host) -> None:
+    """In the file where Debian has it."""
+    path = f"/var/log/postgresql/postgresql-{version(host)}-main.log"
+    host.check_output("logrotate --force /etc/logrotate.d/postgresql-common")
+    connect(host, "SELECT after_the_rotation")
+    assert "after_the_rotation" in host.file(path).content_string
+    host.check_output(f"rm {path} && systemctl restart {unit(host)}")
+    connect(host, "SELECT after_the_restart")
+    assert "after_the_restart" in host.file(path).content_string
+    assert host.file(path).mode == 0o640
+
+
+def test_another_cluster_is_left_as_debian_has_it(host: Host, exposure: Callable[[str], float]) -> None:
+    """An operator's own, or the next version's while pg_upgradecluster fills it."""
+    other = f"{version(host)} other"
+    host.check_output(f"pg_createcluster {other} --start")
+    try:
+        assert exposure(f"postgresql@{other.replace(' ', '-')}") > 9
+        assert host.service(unit(host)).is_running
+    finally:
+        host.check_output(f"pg_dropcluster --stop {other}")
 
 
 def test_a_setting_changed_by_hand_is_named(all_hosts: dict[str, Host], converge_again: Callable[..., Any]) -> None:

@@ -58,6 +58,11 @@ def test_nobody_gets_in_without_a_password(host: Host) -> None:
         assert redis(host, user, "PING") == ["PONG"]
 
 
+def test_it_is_confined(exposure: Callable[[str], float]) -> None:
+    """Debian's unit is, and stays so."""
+    assert exposure("redis-server") <= 2.0
+
+
 @pytest.mark.parametrize("user", ["cache", "celery"])
 def test_each_user_is_fenced_in_its_own_keys(host: Host, user: str) -> None:
     """It writes and reads below its prefix, and neither the other's keys nor any else."""

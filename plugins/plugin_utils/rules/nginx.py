@@ -46,6 +46,7 @@ OWN_DIRECTIVES = {
     "server_tokens": "",
     "set_real_ip_from": "nginx_trusted_proxies",
     "ssl_ciphers": "",
+    "ssl_ecdh_curve": "",
     "ssl_prefer_server_ciphers": "",
     "ssl_protocols": "",
     "ssl_session_cache": "",

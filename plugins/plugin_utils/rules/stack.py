@@ -10,6 +10,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import listening
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import DEBIANS, application_problems
 
 APPLICATION = ("django_app", "celery", "process_manager")
@@ -61,6 +62,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "media_is_shared": {
         "type": "bool",
         "description": "Whether all servers find the same uploads in django_app_media_root.",
+    },
+    "public_service_addresses": {
+        "type": "bool",
+        "description": "Whether services may listen for other servers on public addresses.",
     },
     "site_health_path": {"type": "str", "description": "The path that a site that works answers with 200."},
     "site_names": {"type": "list", "elements": "str", "description": "The site's host names, the main one first."},
@@ -118,7 +123,7 @@ def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
             found += rule(given)
         except AlreadyTold:
             continue
-    return found + _managed(variables, loader, given)
+    return [*found, *_managed(variables, loader, given), *_listening(variables, loader, given)]
 
 
 def _platform(variables: Mapping[str, Any]) -> list[str]:
@@ -161,6 +166,14 @@ def _managed(variables: Mapping[str, Any], loader: DataLoader, given: Given) -> 
                     "or put a host into the group."
                 )
     return found
+
+
+def _listening(variables: Mapping[str, Any], loader: DataLoader, given: Given) -> list[str]:
+    try:
+        topology = {group: given[f"topology_{group}"] for group in ROLES}
+    except AlreadyTold:
+        return []
+    return listening.problems(variables, loader, topology)
 
 
 def _archive(given: Given) -> list[str]:
