@@ -177,5 +177,5 @@ def test_a_project_that_lacks_something_is_told_what(bakery: Bakery) -> None:
     (bakery.folder / "bakery/__init__.py").write_text(project)
     (bakery.folder / "bakery/models.py").write_text(models)
     assert result.returncode != 0
-    for word in ("broker_url", "`task`", "sweep_index"):
+    for word in ("broker_url", "`task`", "NEEDS_ATTENTION", "sweep_index"):
         assert word in result.stderr
