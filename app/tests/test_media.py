@@ -245,7 +245,7 @@ def test_the_text_of_a_document_is_in_no_message_and_no_result(
     wait_until(lambda: Document.objects.get().state == Document.State.READY)
     wait_until(worker.is_idle)
     found = [len(result) for result in results()]
-    assert len(found) >= 4
+    assert len(found) >= 3  # download, process, store
     assert max(found) < 1000
     assert Document.objects.get().words == 2
     assert not Download.objects.exists()
