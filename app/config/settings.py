@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
+from django_guid.integrations.celery import CeleryIntegration
 
+from config import logs, sentry
 from config.environment import database, env
 
 django_stubs_ext.monkeypatch()  # lets ModelAdmin[Order] be written
@@ -37,8 +39,10 @@ INSTALLED_APPS = [
     "media",
     "newsletters",
     "payments",
+    "django_guid",  # last: it forgets a task's request when the others have written what they have to
 ]
 MIDDLEWARE = [
+    "django_guid.middleware.guid_middleware",
     "core.middleware.HttpFigures",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -218,12 +222,17 @@ WORK_DEADLINE = env.int("WORK_DEADLINE", 900)  # seconds a row may not move befo
 # Seconds between the steps of a report, to spare the database.
 REPORT_STEP_PAUSE = env.int("REPORT_STEP_PAUSE_MS", 50) / 1000
 
-# --- Logging --------------------------------------------------------------------------------------------------------
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "core.logs.TaskFormatter", "format": "%(levelname)s %(name)s %(task)s%(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
-    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+# --- Logs and errors: each says which request and which task it is about -----------------------------------------------
+LOGGING = logs.LOGGING
+DJANGO_GUID = {
+    # The proxy sets it, whatever a visitor sends. The answer says it too: that is how gunicorn's own log knows it.
+    "GUID_HEADER_NAME": "X-Request-ID",
+    "EXPOSE_HEADER": False,
+    "INTEGRATIONS": [CeleryIntegration()],
 }
+if SENTRY_DSN := env.str("SENTRY_DSN", ""):
+    sentry.start(
+        dsn=SENTRY_DSN,
+        environment=env.str("SENTRY_ENVIRONMENT", "production"),
+        release=env.str("SENTRY_RELEASE", BASE_DIR.parent.name),
+    )

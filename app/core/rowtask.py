@@ -3,15 +3,15 @@
 import logging
 from typing import Any
 
-from celery import Task
 from django.core.exceptions import ObjectDoesNotExist
 
 from core import outbox
+from core.tracing import TracedTask
 
 logger = logging.getLogger(__name__)
 
 
-class RowTask(Task):  # type: ignore[type-arg]  # generic in the stub alone, not while it runs
+class RowTask(TracedTask):
     """Does a row's work, given its primary key. Where the row was deleted meanwhile, nothing is left to do: "gone"."""
 
     abstract = True

@@ -1,30 +1,18 @@
 """gunicorn with several processes, as servers run it."""
 
-import os
 import re
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 import requests
 
-from tests.conftest import wait_until
+from tests.conftest import gunicorn, wait_until
 
 
 @pytest.fixture
-def address() -> Iterator[str]:
-    """A running gunicorn with two workers; its listening socket is opened here, as systemd does."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        command = [sys.executable, "-m", "gunicorn", "config.wsgi:application", "--workers=2", "--no-control-socket"]
-        command += [f"--bind=fd://{listener.fileno()}", "--log-level=warning"]
-        environment = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
-        environment["ALLOWED_HOSTS"] = "127.0.0.1"
-        process = subprocess.Popen(command, env=environment, pass_fds=[listener.fileno()])
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        process.terminate()
-        process.wait(20)
+def address(db: None) -> Iterator[str]:
+    with gunicorn(None, "--log-level=warning") as address:
+        yield address
 
 
 def test_the_processes_answer_for_one_another_at_metrics(address: str) -> None:
