@@ -41,8 +41,8 @@ def signature(row: OutboxRow) -> Signature[Any]:
 
 def send(row: OutboxRow) -> None:
     """Queues the row's task. Raises kombu's OperationalError if the broker does not take it."""
-    message = signature(row).apply_async()
-    logger.info("%s %s: sent as %s", row._meta.label, row.pk, message.id)
+    signature(row).apply_async()
+    logger.info("%s %s: sent", row._meta.label, row.pk)
 
 
 def send_on_commit(row: OutboxRow) -> None:
