@@ -51,6 +51,15 @@ def block(configuration: str, opening: str) -> str:
     return found[1]
 
 
+def test_every_request_has_an_id_of_nginx_that_its_log_and_the_application_learn() -> None:
+    """No location sets headers of its own: it would lose this one, and let a visitor's through."""
+    text = written(**EVERYTHING)
+    assert re.findall(r"^( *)proxy_set_header X-Request-ID (.+);$", text, re.MULTILINE) == [("    ", "$request_id")]
+    assert "proxy_set_header" not in text[text.index("    server {") :]
+    assert " id=$request_id " in text
+    assert "access_log /var/log/nginx/access.log timed;" in text
+
+
 @pytest.mark.parametrize("given", [{}, EVERYTHING], ids=["little", "everything"])
 @pytest.mark.parametrize("debian", ["12", "13"])
 @pytest.mark.parametrize("template", ["nginx.conf.j2", "logins.conf.j2"])

@@ -7,7 +7,7 @@ from celery.signals import setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-app = Celery("config")
+app = Celery("config", task_cls="core.tracing:TracedTask")
 # Not all of Django's settings, as is usual: workers tell theirs to whoever asks, and Flower shows them.
 app.config_from_object("config.settings:CELERY")
 app.autodiscover_tasks()
@@ -15,10 +15,12 @@ app.autodiscover_tasks()
 
 @setup_logging.connect
 def use_django_logging(loglevel: int, **kwargs: object) -> None:
-    """One log format for web and workers, and the level that the command line asks for; without this Celery replaces the
+    """The log lines of the web processes, and the level that the command line asks for; without this Celery replaces the
     root logger's handlers."""
+    from logging import captureWarnings
     from logging.config import dictConfig
 
     from django.conf import settings
 
+    captureWarnings(True)
     dictConfig({**settings.LOGGING, "root": {**settings.LOGGING["root"], "level": loglevel}})

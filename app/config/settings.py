@@ -7,8 +7,10 @@ from typing import Any
 
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
+from django_guid.integrations.celery import CeleryIntegration
 from environs import validate
 
+from config import logs, sentry
 from config.environment import database, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -40,8 +42,10 @@ INSTALLED_APPS = [
     "media",
     "newsletters",
     "payments",
+    "django_guid",  # last: it forgets a task's request when the others have written what they have to
 ]
 MIDDLEWARE = [
+    "django_guid.middleware.guid_middleware",
     "core.middleware.HttpFigures",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -211,9 +215,9 @@ CELERY: dict[str, Any] = {
     # broker does not take the next attempt, the message goes back.
     "task_retry_on_worker_lost": True,
     "task_reject_on_worker_lost": True,
-    # Seconds before a task whose process was killed runs again; where a row is claimed, the claim has lapsed by then.
+    # Seconds before a task whose process was killed runs again: the claim on its row has lapsed by then. Nothing for "*",
+    # which Celery would apply after these.
     "task_annotations": {
-        "*": {"default_retry_delay": RETRY_BACKOFF_BASE * 10, "Request": "core.worker:CountedRequest"},
         "payments.tasks.process_payment": {"default_retry_delay": PAYMENT_TIME_LIMIT + 2},
         "accounts.tasks.send_welcome_email": {"default_retry_delay": MAIL_CLAIM + 2},
         "newsletters.tasks.send_chunk": {"default_retry_delay": MAIL_CLAIM + 2},
@@ -270,12 +274,17 @@ REPORT_STEP_PAUSE = env.int("REPORT_STEP_PAUSE_MS", 50) / 1000
 # Seconds between a worker's reports; one that leaves out three is down.
 WORKER_REPORT_INTERVAL = env.int("WORKER_REPORT_INTERVAL_MS", 5000) / 1000
 
-# --- Logging --------------------------------------------------------------------------------------------------------
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "core.logs.TaskFormatter", "format": "%(levelname)s %(name)s %(task)s%(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
-    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}, "axes": {"level": "WARNING"}},
+# --- Logs and errors: each says which request and which task it is about -----------------------------------------------
+LOGGING = logs.LOGGING
+DJANGO_GUID = {
+    # The proxy sets it, whatever a visitor sends. The answer says it too: that is how gunicorn's own log knows it.
+    "GUID_HEADER_NAME": "X-Request-ID",
+    "EXPOSE_HEADER": False,
+    "INTEGRATIONS": [CeleryIntegration()],
 }
+if SENTRY_DSN := env.str("SENTRY_DSN", ""):
+    sentry.start(
+        dsn=SENTRY_DSN,
+        environment=env.str("SENTRY_ENVIRONMENT", "production"),
+        release=env.str("SENTRY_RELEASE", BASE_DIR.parent.name),
+    )

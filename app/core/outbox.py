@@ -44,6 +44,7 @@ def signature(row: OutboxRow) -> Signature[Any]:
 def send(row: OutboxRow) -> None:
     """Queues the row's task. Raises kombu's OperationalError if the broker does not take it."""
     signature(row).apply_async()
+    logger.info("%s %s: sent", row._meta.label, row.pk)
 
 
 def send_all(rows: Sequence[OutboxRow]) -> None:

@@ -9,10 +9,10 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import Task, current_app
 from celery.app.task import Context
 from celery.exceptions import Retry
-from celery.signals import task_failure, task_postrun, task_prerun, task_retry
+from celery.signals import task_failure, task_postrun, task_prerun, task_retry, task_unknown
 from django.utils import timezone
 
-from core import outbox
+from core import outbox, tracing
 from core.models import TaskRun
 
 logger = logging.getLogger(__name__)
@@ -37,11 +37,18 @@ def note_failure(
 ) -> None:
     """The task has failed for good. Its row shows why; one that cost its worker the process is not sent again."""
     reason = f"{type(exception).__name__}: {exception}"
-    logger.critical("%s[%s] failed for good: %s", sender.name, task_id, reason)
+    logger.critical("%s[%s] failed for good: %s", sender.name, task_id, reason, exc_info=exception)
     if isinstance(exception, WorkerLostError | TimeLimitExceeded):
         report_lost_run(described(sender.name, sender.request), "FAILURE", args, reason)
     elif (rows := outbox.rows_of(sender.name, args)) is not None:
         outbox.note_error(rows, reason=reason)
+
+
+@task_unknown.connect
+def note_unknown(name: str, id: str, message: Any, **kwargs: Any) -> None:
+    """A message that names no task of this release; the worker throws it away."""
+    with tracing.speaking_of(task=name, task_id=id, headers=message.headers):
+        logger.critical("%s[%s] is unknown here: its message is dropped", name, id)
 
 
 @task_retry.connect

@@ -10,11 +10,12 @@ from django.core.exceptions import ObjectDoesNotExist
 
 from core import outbox
 from core.models import outbox_models
+from core.tracing import TracedTask
 
 logger = logging.getLogger(__name__)
 
 
-class RowTask(Task):  # type: ignore[type-arg]  # generic in the stub alone, not while it runs
+class RowTask(TracedTask):
     """Does an outbox row's work, or a step of it. Where the row was deleted meanwhile, nothing is left to do: "gone"."""
 
     abstract = True

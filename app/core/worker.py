@@ -12,11 +12,11 @@ from typing import Any
 from celery.exceptions import Ignore
 from celery.signals import before_task_publish, worker_ready, worker_shutdown
 from celery.worker.consumer import Consumer
-from celery.worker.request import Request
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
 from core import snapshots
 from core.conf import setting
+from core.tracing import Request
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,6 @@
 import uuid
 
 from core.access import own_or_403
-from core.files import lend
 from core.http import UserRequest
 from core.outbox import AlreadySent
 from django.contrib.auth.decorators import login_required
@@ -12,6 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
 from media import services
+from media.files import lend
 from media.forms import DocumentForm, ImageForm
 from media.models import SIZES, Document, Image
 

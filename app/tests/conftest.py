@@ -5,16 +5,19 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
 import redis
+import requests
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from celery import current_app
@@ -60,6 +63,37 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def database_of_tests() -> str:
     """The address of the database that tests write to."""
     return urlsplit(os.environ["DATABASE_URL"])._replace(path="/" + connection.settings_dict["NAME"]).geturl()
+
+
+@contextlib.contextmanager
+def gunicorn(log: IO[bytes] | None = None, *arguments: str, **environment: str) -> Iterator[str]:
+    """Runs gunicorn with two workers on the tests' database; its listening socket is opened here, as systemd does.
+
+    log: a file for what it writes. Yields its address.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [sys.executable, "-m", "gunicorn", "config.wsgi:application", "--workers=2", "--no-control-socket"]
+        command += [f"--bind=fd://{listener.fileno()}", "--threads=4", *arguments]
+        own = {"DJANGO_SETTINGS_MODULE": "tests.web_settings", "DATABASE_URL": database_of_tests()}
+        variables = os.environ | own | {"ALLOWED_HOSTS": "127.0.0.1"} | environment
+        variables.pop("PROMETHEUS_MULTIPROC_DIR", None)
+        process = subprocess.Popen(command, env=variables, pass_fds=[listener.fileno()], stdout=log, stderr=log)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def order_by_form(address: str, product: int, **headers: str) -> requests.Response:
+    """Orders the product with this key from a running site as its form does, through a proxy that ends TLS."""
+    token = "csrf" * 8
+    form = {"csrfmiddlewaretoken": token, "reference": str(uuid.uuid4()), "quantity": "1"}
+    secure = {"X-Forwarded-Proto": "https", "Referer": address.replace("http", "https"), "Cookie": f"csrftoken={token}"}
+    with requests.Session() as session:
+        session.trust_env = False
+        body = form | {"product": str(product)}
+        return session.post(address, data=body, headers=secure | headers, timeout=120, allow_redirects=False)
 
 
 class Worker:

@@ -202,3 +202,16 @@ def test_the_broker_gives_up_on_dead_connections_and_not_on_long_tasks() -> None
     assert options["visibility_timeout"] == 43200
     assert (options["socket_timeout"], options["socket_connect_timeout"], options["socket_keepalive"]) == (5, 1, True)
     assert options["health_check_interval"] > 0
+
+
+@pytest.mark.parametrize(
+    ("task", "seconds"),
+    [
+        ("payments.tasks.process_payment", settings.PAYMENT_TIME_LIMIT + 2),
+        ("accounts.tasks.send_welcome_email", settings.MAIL_CLAIM + 2),
+        ("newsletters.tasks.send_chunk", settings.MAIL_CLAIM + 2),
+        ("media.tasks.process_document", settings.RETRY_BACKOFF_BASE * 10),
+    ],
+)
+def test_a_task_whose_process_was_killed_waits_until_the_claim_on_its_row_has_lapsed(task: str, seconds: float) -> None:
+    assert current_app.tasks[task].default_retry_delay == seconds

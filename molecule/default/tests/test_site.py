@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +74,29 @@ def test_every_order_is_paid_by_a_worker(shop: Shop, wait_until: Wait) -> None:
     orders = [shop.order() for _ in range(5)]
     for order in orders:
         assert wait_until(lambda order=order: shop.state(order) == "paid")
+
+
+def test_one_id_follows_an_order_from_the_proxy_to_the_worker(host: Host, shop: Shop, wait_until: Wait) -> None:
+    """It is nginx's, whatever the visitor sends; by it one search finds gunicorn's line, the view's and the task's."""
+    claimed = "f" * 32
+    shop.session.headers["X-Request-ID"] = claimed
+    order = shop.order()
+    assert wait_until(lambda: shop.state(order) == "paid")
+    posts = host.check_output("grep -F '\"POST / HTTP/' /var/log/nginx/access.log").splitlines()
+    (request_id,) = re.findall(r" id=([0-9a-f]{32}) ", posts[-1])
+    assert request_id != claimed
+
+    search = "journalctl --no-pager --since today --unit 'stockpot-*' --output json --grep "
+    found = [json.loads(line) for line in host.check_output(search + request_id).splitlines()]
+    told = {(line["_SYSTEMD_UNIT"], line["MESSAGE"].split()[1]) for line in found}
+    assert told >= {
+        ("stockpot-web.service", "core.outbox"),
+        ("stockpot-web.service", "gunicorn.access"),
+        ("stockpot-worker-critical.service", "core.tracing"),
+        ("stockpot-worker-critical.service", "payments.services"),
+        ("stockpot-worker-critical.service", "celery.app.trace"),
+    }
+    assert host.run(search + claimed).stdout == ""
 
 
 def test_the_site_says_how_its_parts_are(shop: Shop) -> None:

@@ -186,14 +186,22 @@ def test_unknown_hosts_get_no_answer(curl: Callable[..., subprocess.CompletedPro
 
 def test_what_a_visitor_claims_about_himself_is_replaced(ask: Callable[..., Answer]) -> None:
     """A forged address, scheme or host never reaches the application."""
-    forged = ["X-Forwarded-For", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "Proxy"]
+    forged = [
+        "X-Request-ID",
+        "X-Forwarded-For",
+        "X-Real-IP",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "Forwarded",
+        "Proxy",
+    ]
     answer = ask("/", *(option for name in forged for option in ("-H", f"{name}: 6.6.6.6")))
     told = {name.lower(): value for name, value in json.loads(answer.body)["headers"].items()}
     assert "6.6.6.6" not in answer.body
     assert told["x-forwarded-for"] == told["x-real-ip"]
     assert told["x-forwarded-proto"] == "https"
     assert told["host"].startswith(f"{SITE}:")
-    assert told["x-request-id"]
+    assert re.fullmatch("[0-9a-f]{32}", told["x-request-id"])
 
 
 def test_security_headers_fill_in_what_the_application_leaves_out(ask: Callable[..., Answer]) -> None:

@@ -49,6 +49,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "app_name": {"type": "str", "description": "It names a system user and units."},
     "app_connections": {"type": "dict", "description": "The variables with the project's connections."},
     "app_environment": {"type": "dict", "description": "The project's further variables; {} for none."},
+    "app_log_format": {
+        "type": "str",
+        "choices": ["plain", "json"],
+        "description": "How the application writes its log lines: plain or json.",
+    },
     "celery_visibility_timeout": {
         "type": "int",
         "description": "Seconds until Redis hands out an unfinished task again.",
