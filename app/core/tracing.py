@@ -78,8 +78,11 @@ class TracedTask(Task):  # type: ignore[type-arg]  # generic in the stub alone, 
 
     abstract = True
     Request = "core.worker:CountedRequest"
-    # Seconds before a task whose process was killed runs again, unless the task says more.
-    default_retry_delay = setting("RETRY_BACKOFF_BASE") * 10
+
+    @property
+    def default_retry_delay(self) -> float:  # type: ignore[override]  # read late: Django's settings import this module
+        """Seconds before a task whose process was killed runs again, unless an annotation says more."""
+        return float(setting("RETRY_BACKOFF_BASE") * 10)
 
 
 @task_received.connect
