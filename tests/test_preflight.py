@@ -370,10 +370,18 @@ def test_services_for_other_servers_are_not_put_on_the_internet(
         ({"private_address": "10.0.0.5"}, TWO_NETWORKS),
         ({"private_address": "100.101.102.103"}, ON_THE_INTERNET),
         ({"public_service_addresses": True}, ON_THE_INTERNET),
+        ({"public_service_addresses": "true"}, ON_THE_INTERNET),
         ({}, {**ON_THE_INTERNET, "all_ipv4_addresses": [PUBLIC, "10.0.0.5"]}),
         ({}, {}),
     ],
-    ids=["one is chosen", "an overlay's is given", "it is meant", "it has one private address", "its own is private"],
+    ids=[
+        "one is chosen",
+        "an overlay's is given",
+        "it is meant",
+        "it is meant, said with -e",
+        "it has one private address",
+        "its own is private",
+    ],
 )
 def test_services_for_other_servers_may_listen_on_a_private_address_or_where_it_is_meant(
     problems: Callable[..., list[str]], variables: dict[str, Any], facts: dict[str, Any]
@@ -397,7 +405,7 @@ def test_one_server_listens_for_itself_whatever_its_addresses(
 PUT_ON_THE_INTERNET = [
     ({"redis_bind_addresses": ["127.0.0.1", "-::"]}, ["redis_bind_addresses holds ::", "Redis (port 6379)"]),
     ({"postgresql_listen_addresses": ["*"]}, ["postgresql_listen_addresses holds *", "PostgreSQL (port 5432)"]),
-    ({"flower_address": "::"}, ["flower_address holds ::", "Flower (port 5555)"]),
+    ({"flower_address": PUBLIC}, [f"flower_address holds {PUBLIC}", "Flower (port 5555)"]),
     ({"django_app_bind": f"{PUBLIC}:8000"}, [f"django_app_bind holds {PUBLIC}", "gunicorn (port 8000)"]),
 ]
 

@@ -386,18 +386,31 @@ def test_old_tls_is_refused(host_name: str, published: Callable[..., tuple[str, 
 GROUPS = {"X25519": True, "prime256v1": True, "secp384r1": True, "X448": False, "secp521r1": False}
 
 
-@pytest.mark.parametrize("version", ["tls1_2", "tls1_3"])
+def connect(host: Any, *options: str) -> Any:
+    """A connection by openssl on the server itself, closed at once."""
+    return host.run(f"openssl s_client -connect 127.0.0.1:443 -servername {SITE} {' '.join(options)} </dev/null")
+
+
 @pytest.mark.parametrize("group", GROUPS)
-def test_keys_are_exchanged_on_the_profiles_curves_alone(host: Any, version: str, group: str) -> None:
-    """A client that knows one of them and no other."""
-    connect = f"openssl s_client -connect 127.0.0.1:443 -servername {SITE} -{version} -groups {group} </dev/null"
-    assert (host.run(connect).rc == 0) is GROUPS[group]
+def test_keys_are_exchanged_on_the_profiles_curves_alone(host: Any, group: str) -> None:
+    """A client that knows one of them and no other; over TLS 1.2 it has to know the certificate's too, and prefers the one."""
+    assert (connect(host, "-tls1_3", "-groups", group).rc == 0) is GROUPS[group]
+    older = connect(host, "-tls1_2", "-groups", ":".join(dict.fromkeys([group, "prime256v1"])))
+    assert older.rc == 0, older.stderr
+    [used] = re.findall(r"Temp Key: (?:ECDH, )?(\w+)", older.stdout)
+    assert used == (group if GROUPS[group] else "prime256v1")
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+@pytest.mark.parametrize("group", [group for group, is_taken in GROUPS.items() if not is_taken])
+def test_a_client_of_other_curves_alone_is_refused(host: Any, version: str, group: str) -> None:
+    """In either version."""
+    assert connect(host, version, "-groups", group).rc != 0
 
 
 def test_keys_are_exchanged_as_quantum_computers_do_not_break(host: Any, host_name: str) -> None:
     """Where Debian's OpenSSL knows how."""
-    connect = f"openssl s_client -connect 127.0.0.1:443 -servername {SITE} -groups X25519MLKEM768 </dev/null"
-    assert (host.run(connect).rc == 0) is (host_name == "nginx-trixie")
+    assert (connect(host, "-groups", "X25519MLKEM768").rc == 0) is (host_name == "nginx-trixie")
 
 
 def test_keys_and_passwords_are_nobody_elses(host: Any) -> None:

@@ -1,5 +1,4 @@
-"""Rules about what a host's services listen on for the stack's other servers: on a private network, and not on the Internet unless that
-is meant."""
+"""Rules about where services listen for the stack's other servers: on a private network, not on the Internet unless that is meant."""
 
 from __future__ import annotations
 
@@ -40,14 +39,11 @@ def problems(variables: Mapping[str, Any], loader: DataLoader, topology: Mapping
         topology: the deployment's hosts by group.
 
     Returns:
-        A sentence for each mistake, beginning with the variable's name; empty where public addresses are meant.
+        A sentence for each mistake, beginning with the variable's name.
     """
-    names = ["private_address", "public_service_addresses"]
-    names += [name for service in SERVICES for name in (service.addresses, service.port)]
+    names = ["private_address", *(name for service in SERVICES for name in (service.addresses, service.port))]
     # What cannot be computed, the roles tell.
     given, _ = arguments.typed({name: {"type": "raw"} for name in names if name in variables}, variables, loader)
-    if given.get("public_service_addresses") is True:
-        return []
     host, facts = variables["inventory_hostname"], variables.get("ansible_facts", {})
     are_several = len({name for names in topology.values() for name in names}) > 1
     private = given.get("private_address") if are_several else None
