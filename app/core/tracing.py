@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from celery import Task, current_task
+from celery import current_task
+from celery.contrib.django.task import DjangoTask
 from celery.signals import task_received
 from celery.worker import request as celery_request
 from django_guid.context import guid
@@ -73,7 +74,7 @@ class Request(celery_request.Request):
             return bool(super().revoked())
 
 
-class TracedTask(Task):  # type: ignore[type-arg]  # generic in the stub alone, not while it runs
+class TracedTask(DjangoTask):  # type: ignore[type-arg]  # generic in the stub alone, not while it runs
     """The base of every task of the project."""
 
     abstract = True

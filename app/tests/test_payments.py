@@ -276,7 +276,7 @@ def test_what_ends_an_order_without_an_attempt_is_logged_too(order: Order, caplo
     services.cancel(order_id=order.pk)
     services.pay(order_id=order.pk)
     assert caplog.messages == [
-        f"order {order.pk} is cancelled by the customer",
+        f"order {order.pk} is cancelled by its customer",
         f"order {order.pk} is cancelled: nothing to do",
     ]
 

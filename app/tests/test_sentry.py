@@ -90,8 +90,8 @@ def reporting_worker(sentry: Sentry, transactional_db: None) -> Iterator[Worker]
 
 
 def fail() -> "AsyncResult[object]":
-    """Sends a task that fails for good: what it is given is no text."""
-    return current_app.send_task("media.tasks.process_document", args=[["for nobody's eyes"]], queue=QUEUE)
+    """Sends a task that fails for good: it knows no such argument."""
+    return current_app.send_task("media.tasks.process_document", kwargs={"note": "for nobody's eyes"}, queue=QUEUE)
 
 
 def test_an_error_in_a_view_is_reported_with_its_request_and_nothing_private(sentry: Sentry, db: None) -> None:
@@ -114,7 +114,7 @@ def test_a_final_failure_of_a_task_is_reported_once_with_task_and_request(
     wait_until(result.failed)
     reporting_worker.stop()  # it sends what it has to say before it ends
     (event,) = sentry.events
-    assert event["exception"]["values"][-1]["type"] == "AttributeError"
+    assert event["exception"]["values"][-1]["type"] == "TypeError"
     assert event["tags"]["task"] == "media.tasks.process_document"
     assert (event["tags"]["task_id"], event["tags"]["request_id"]) == (result.id, REQUEST_ID)
     assert "for nobody's eyes" not in json.dumps(event)
