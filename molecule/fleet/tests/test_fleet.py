@@ -90,7 +90,7 @@ def figures(url: str) -> str:
     return server("fleet-proxy").check_output("python3 -c %s %s", program, url)
 
 
-def added_up(page: str, name: str, **labels: str) -> float:
+def added_up(page: str, name: str, /, **labels: str) -> float:
     """The sum of the samples of this name that have these labels."""
     samples = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", page, re.MULTILINE)
     wanted = {f'{label}="{value}"' for label, value in labels.items()}
