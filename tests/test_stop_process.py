@@ -21,9 +21,13 @@ PROGRAM = Path(__file__).resolve().parent.parent / "roles/process_manager/files/
 def test_the_stop_signal_comes_first_and_the_quit_signal_when_its_time_is_over(
     ignored: list[str], ended_by: int | None
 ) -> None:
-    code = "import signal, sys, time\n" + "".join(f"signal.signal(signal.{name}, signal.SIG_IGN)\n" for name in ignored)
+    # Whatever was ignored where the tests were started.
+    answers = {"SIGTERM": "SIG_DFL", "SIGQUIT": "SIG_DFL"} | dict.fromkeys(ignored, "SIG_IGN")
+    code = "import signal, sys, time\n" + "".join(
+        f"signal.signal(signal.{n}, signal.{a})\n" for n, a in answers.items()
+    )
     victim = subprocess.Popen(
-        [sys.executable, "-c", f"{code}print(flush=True)\ntime.sleep(600)"], stdout=subprocess.PIPE
+        [sys.executable, "-c", f"{code}print(flush=True)\ntime.sleep(60)"], stdout=subprocess.PIPE
     )
     assert victim.stdout
     victim.stdout.readline()
