@@ -40,7 +40,8 @@ def test_what_is_no_limit_is_refused() -> None:
 )
 def test_postgresql_takes_its_buffers_and_half_as_much_again(buffers: dict[str, Any], megabytes: int) -> None:
     found = taken(postgresql={**POSTGRESQL, "postgresql_settings": buffers})
-    assert found.shares[1] == memory.Share("PostgreSQL", megabytes, "postgresql_memory_percent")
+    variable = "postgresql_settings (shared_buffers)" if buffers else "postgresql_memory_percent"
+    assert found.shares[1] == memory.Share("PostgreSQL", megabytes, variable)
 
 
 def test_redis_takes_its_data_and_half_as_much_again() -> None:
