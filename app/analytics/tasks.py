@@ -16,7 +16,9 @@ def generate_reports(report_id: int) -> str:
     try:
         return services.run(report_id=report_id)
     except SoftTimeLimitExceeded:
-        outbox.send(Report.objects.get(pk=report_id))  # goes on where it stopped
+        report = Report.objects.get(pk=report_id)
+        report.move(sent_at=timezone.now())
+        outbox.send(report)  # goes on where it stopped
         return "continued"
     except OperationalError:
         raise  # the database is away: the sweep sends the rest

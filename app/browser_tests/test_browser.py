@@ -191,7 +191,7 @@ def test_an_order_that_needs_attention_is_given_back_in_the_admin(staff: Page, m
 
     staff.goto("/admin/payments/order/?state__exact=needs_attention")
     staff.get_by_role("row", name=reference).get_by_role("checkbox").check()
-    staff.get_by_label("Action:").select_option(label="Try those that need attention again")
+    staff.get_by_label("Action:").select_option(label="Try again those that failed or need attention")
     staff.get_by_role("button", name="Go").click()
     expect(staff.get_by_text("1 sent again.")).to_be_visible()
     staff.goto(order)

@@ -16,6 +16,7 @@ def start(*, dsn: str, environment: str, release: str) -> None:
         import sentry_sdk
         from sentry_sdk.integrations.celery import CeleryIntegration
         from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
+        from sentry_sdk.integrations.redis import RedisIntegration
         from sentry_sdk.scrubber import EventScrubber
         from sentry_sdk.utils import BadDsn
     except ModuleNotFoundError as error:
@@ -38,6 +39,8 @@ def start(*, dsn: str, environment: str, release: str) -> None:
             send_default_pii=False,
             max_request_body_size="never",
             include_local_variables=False,
+            # It would report each command: keys of sessions, and visitors' addresses, stand in them.
+            disabled_integrations=[RedisIntegration()],
             event_scrubber=EventScrubber(recursive=True),
         )
     except BadDsn:

@@ -110,7 +110,8 @@ CONTENT_SECURITY_POLICY = {
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 CSRF_FAILURE_VIEW = "core.views.csrf_failure"
 THROTTLE = env.bool("THROTTLE", True)  # off for load tests, which send all from one address
-# Ten wrong passwords a minute, from one address or for one name, and not even the right one is heard. Counted in the
+# Ten wrong passwords without a minute's pause between them, from one address or for one name, and for a minute not even the right
+# one is heard. Counted in the
 # database: no cache has to be there. A success forgives nothing: an attacker has an account, too.
 AXES_ENABLED = THROTTLE
 AXES_FAILURE_LIMIT = 10

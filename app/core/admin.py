@@ -20,7 +20,7 @@ class OutboxAdmin(admin.ModelAdmin[Row]):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    @admin.action(description="Try those that need attention again", permissions=["change"])
+    @admin.action(description="Try again those that failed or need attention", permissions=["change"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[Row]) -> None:
         count = outbox.try_again(queryset)
         self.message_user(request, f"{count} sent again.", messages.SUCCESS if count else messages.WARNING)

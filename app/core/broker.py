@@ -30,6 +30,12 @@ def queue_of(task: str) -> str:
     return name
 
 
+def routing_key_of(queue: str) -> str:
+    """By which messages come to the queue of this name."""
+    key: str = current_app.amqp.queues[queue].routing_key
+    return key
+
+
 def check() -> None:
     """Sends a message through a queue of its own: a broker that is full, or cannot write its disk, answers but takes none.
 

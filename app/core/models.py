@@ -44,6 +44,7 @@ class OutboxRow(models.Model):
     unfinished: ClassVar[tuple[str, ...]]
     patience: ClassVar[int] = 900  # seconds; more than WORK_DEADLINE is cut to it
     retryable: ClassVar[tuple[str, ...]] = (NEEDS_ATTENTION[0],)  # states the admin may give back to the workers
+    retryable_where: ClassVar[models.Q] = models.Q()  # and what else must hold of a row for that
     # The task that does the work, given the row's primary key. Its name and not the task itself: tasks import models.
     task: ClassVar[str]
 

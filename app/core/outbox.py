@@ -6,7 +6,7 @@ Tasks are named, never imported: models and services need not know the module th
 import logging
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from celery import current_app, group
@@ -25,7 +25,6 @@ from core.models import NEEDS_ATTENTION, OutboxRow, outbox_models
 INTERVAL_LIMIT = 3600
 SEND_LIMIT = 100
 QUEUE_LIMIT = 1000
-SENT_AT = "row_sent_at"  # header of a row's message: the row's sent_at
 
 logger = logging.getLogger(__name__)
 Row = TypeVar("Row", bound=OutboxRow)
@@ -37,7 +36,7 @@ class AlreadySent(Exception):
 
 def signature(row: OutboxRow) -> Signature[Any]:
     """The call of the task that does this row's work. Its result is the row: nobody waits for another one."""
-    options = row.message_options | {"ignore_result": True, "headers": {SENT_AT: row.sent_at.isoformat()}}
+    options = row.message_options | {"ignore_result": True}
     return current_app.signature(row.task, args=(row.pk,), options=options, immutable=True)
 
 
@@ -103,8 +102,9 @@ def create_and_send(
 def resend_stuck() -> dict[str, int]:
     """Sends the task of each row that stands still and whose last message is gone; returns how many of each kind.
 
-    So a queue holds one message of a row, however long its workers are away. Nothing is added to a queue in which much
-    waits already: the work is there, the workers are behind.
+    So at most two messages of a row wait in its queue, however long the workers are away; more where messages have
+    priorities, which jump the line. Nothing is added to a queue in which much waits already: the work is there, the workers
+    are behind.
     """
     sent: dict[str, int] = {}
     waiting = broker.queue_lengths()
@@ -121,19 +121,26 @@ def resend_stuck() -> dict[str, int]:
     return sent
 
 
-def note_taken(*, queue: str, sent_at: datetime) -> None:
-    """Notes that a worker took the message that was sent for a row at the given time.
+def taken_key(routing_key: str) -> str:
+    return f"taken-until:{routing_key}"
 
-    Queues are lines: what was sent before has been taken too, or is lost. (Where messages have priorities that is not
-    quite so; there the growing interval has to do.)
-    """
-    cache.set(f"taken-until:{queue}", sent_at, timeout=None)
+
+def note_taken(*, routing_key: str, published_at: datetime) -> None:
+    """Notes that a worker took a message that was published at the given time: queues are lines, so all before it are gone."""
+    known = cache.get(taken_key(routing_key))
+    if known is None or known < published_at:
+        cache.set(taken_key(routing_key), published_at, timeout=None)
 
 
 def taken_until(queue: str) -> datetime:
-    """Until when messages that were sent to the queue wait there no more, as far as is known."""
-    known: datetime | None = cache.get(f"taken-until:{queue}")
-    return known or datetime.min.replace(tzinfo=UTC)
+    """Up to when what was sent to the queue waits there no more. Where nobody knows, an hour counts as long enough: a message
+    too many, not one too few."""
+    known: datetime | None = None
+    try:
+        known = cache.get(taken_key(broker.routing_key_of(queue)))
+    except Exception as error:  # whatever the cache's client raises: the sweep needs the database and the broker alone
+        logger.error("the cache does not tell how far %s was served: %s", queue, type(error).__name__)
+    return known or timezone.now() - timedelta(seconds=INTERVAL_LIMIT)
 
 
 def resend(row: OutboxRow) -> bool:
@@ -198,8 +205,8 @@ def backlogs() -> list[Backlog]:
 
 
 def try_again(rows: QuerySet[Row]) -> int:
-    """Gives rows that need a person back to the workers; returns how many."""
-    given = list(rows.filter(state__in=rows.model.retryable))
+    """Gives rows that need a person back to the workers, but those that another action is for; returns how many."""
+    given = list(rows.filter(rows.model.retryable_where, state__in=rows.model.retryable))
     for row in given:
         now = timezone.now()
         row.move(state=row.unfinished[0], error="", sends=0, sent_at=now, next_send_at=now)

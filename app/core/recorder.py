@@ -36,6 +36,8 @@ def note_failure(
     sender: "Task[..., Any]", task_id: str, exception: BaseException, args: Sequence[Any], **kwargs: Any
 ) -> None:
     """The task has failed for good. Its row shows why; one that cost its worker the process is not sent again."""
+    if isinstance(exception, TimeLimitExceeded) and sender.request.id is None:
+        return  # Celery tells it twice, the second time without the request
     reason = f"{type(exception).__name__}: {exception}"
     logger.critical("%s[%s] failed for good: %s", sender.name, task_id, reason, exc_info=exception)
     if isinstance(exception, WorkerLostError | TimeLimitExceeded):

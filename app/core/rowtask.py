@@ -1,11 +1,8 @@
 """The base of tasks that do the work of a row."""
 
 import logging
-from datetime import datetime
 from typing import Any
 
-from celery import Task
-from celery.signals import task_prerun
 from django.core.exceptions import ObjectDoesNotExist
 
 from core import outbox
@@ -24,16 +21,9 @@ class RowTask(TracedTask):
         try:
             return super().__call__(*args, **kwargs)
         except ObjectDoesNotExist as error:
-            if type(error) not in {model.DoesNotExist for model in outbox_models()}:
+            rows = outbox.rows_of(self.name or "", args)
+            is_about_a_row = type(error) in {model.DoesNotExist for model in outbox_models()}
+            if not is_about_a_row or (rows is not None and rows.exists()):
                 raise
             logger.info("the row is gone: nothing to do")
             return "gone"
-
-
-@task_prerun.connect
-def note_taken(task: "Task[..., Any]", **kwargs: object) -> None:
-    """Tells the sweep how far the queue was served. A retry's message is younger than it says."""
-    sent_at = task.request.get(outbox.SENT_AT)
-    if sent_at and not task.request.retries:
-        queue = (task.request.delivery_info or {}).get("routing_key") or ""
-        outbox.note_taken(queue=queue, sent_at=datetime.fromisoformat(sent_at))

@@ -6,7 +6,7 @@ The main process, because it outlives a task that kills its child; the cache, be
 import logging
 import threading
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from celery.exceptions import Ignore
@@ -14,7 +14,7 @@ from celery.signals import before_task_publish, worker_ready, worker_shutdown
 from celery.worker.consumer import Consumer
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
-from core import snapshots
+from core import outbox, snapshots
 from core.conf import setting
 from core.tracing import Request
 
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 PUBLISHED_AT = "published_at"  # header of a message: seconds since the epoch
 BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 1800)  # seconds; above, no task is let run
 LAST_REPORT = 5  # seconds a worker that ends waits for it
+# By routing key, when the youngest message was published that this worker took: what the sweep asks for.
+TAKEN: dict[str, float] = {}
 FIGURES = CollectorRegistry()
 disable_created_metrics()  # type: ignore[no-untyped-call]
 RUNS = Counter("celery_task_runs", "Task runs that ended.", ["name", "state"], registry=FIGURES)
@@ -82,9 +84,11 @@ class CountedRequest(Request):
         self.accepted_at = time_accepted
         published_at = self.request_dict.get(PUBLISHED_AT)
         if published_at is not None:  # another project's message may come without
+            routing_key = self.delivery_info["routing_key"] or ""
+            TAKEN[routing_key] = max(published_at, TAKEN.get(routing_key, 0))
             started_at = time.time() - (time.monotonic() - time_accepted)
             seconds = waited(published_at=published_at, eta=self.eta, started_at=started_at)
-            QUEUED.labels(self.delivery_info["routing_key"]).observe(seconds)
+            QUEUED.labels(routing_key).observe(seconds)
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> None:
         try:
@@ -129,6 +133,8 @@ class Reporter(threading.Thread):
         is_up = not self.is_over.is_set()
         try:
             snapshots.save(self.worker, figures=generate_latest(FIGURES).decode(), is_up=is_up)
+            for routing_key, published_at in list(TAKEN.items()):
+                outbox.note_taken(routing_key=routing_key, published_at=datetime.fromtimestamp(published_at, UTC))
         except Exception as error:
             if not self.is_failing:  # once, not every few seconds
                 logger.error("the worker's figures are not reported: %s", type(error).__name__)

@@ -21,6 +21,7 @@ class Lead(OutboxRow):
 
     task = "crm.tasks.sync_lead"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING,)
+    retryable: ClassVar[tuple[str, ...]] = (State.NEEDS_ATTENTION, State.FAILED)
 
     name = models.CharField(max_length=100)
     email = models.EmailField()

@@ -1,7 +1,7 @@
 import uuid
 
 from core import outbox
-from django.db.models import F, QuerySet
+from django.db.models import F
 
 from crm import client
 from crm.models import Lead
@@ -36,12 +36,3 @@ def sync(*, lead_id: int) -> str:
 def give_up(*, lead_id: int, error: client.CrmError) -> None:
     """Records that the lead will not reach the CRM without help; the admin shows why."""
     Lead.objects.get(pk=lead_id).move(state=Lead.State.FAILED, failure=error.kind, error=str(error))
-
-
-def retry(*, leads: QuerySet[Lead]) -> int:
-    """Sends failed leads again; returns how many."""
-    failed = list(leads.filter(state=Lead.State.FAILED))
-    for lead in failed:
-        lead.move(state=Lead.State.PENDING, attempts=0)
-        outbox.send_on_commit(lead)
-    return len(failed)

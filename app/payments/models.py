@@ -25,6 +25,8 @@ class Order(OutboxRow):
 
     task = "payments.tasks.process_payment"
     unfinished: ClassVar[tuple[str, ...]] = (State.PENDING, State.PROCESSING)
+    # With a receipt, staff say what becomes of the charge: it would pass for a plain one.
+    retryable_where: ClassVar[models.Q] = models.Q(receipt=None)
     patience = 120
 
     # The gateway charges once for each key, however often it is asked.

@@ -212,7 +212,7 @@ def accept_charge(*, orders: QuerySet[Order]) -> int:
     for order in orders.filter(state=State.NEEDS_ATTENTION, receipt__isnull=False):
         now = timezone.now()
         if Order.objects.filter(pk=order.pk, state=State.NEEDS_ATTENTION).update(
-            state=State.PAID, error="", moved_at=now, paid_at=now
+            state=State.PAID, moved_at=now, paid_at=now
         ):
             logger.warning("order %s is paid, as staff say", order.pk)
             count += 1

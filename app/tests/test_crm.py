@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+from core import outbox
 from crm import client, services
 from crm.models import Lead
 from crm.tasks import sync_lead
@@ -64,13 +65,13 @@ def test_the_admin_sends_failed_leads_again(
     lead.move(state=Lead.State.FAILED, failure=Lead.Failure.TIMEOUT, error="The CRM did not answer in time.")
     site.force_login(admin)
     assert "did not answer in time" in site.get("/admin/crm/lead/?state=failed").content.decode()
-    response = site.post("/admin/crm/lead/", {"action": "retry", "_selected_action": [lead.pk]}, follow=True)
+    response = site.post("/admin/crm/lead/", {"action": "try_again", "_selected_action": [lead.pk]}, follow=True)
     assert "1 sent again" in response.content.decode()
     wait_until(lambda: Lead.objects.get().state == Lead.State.SYNCED)
 
 
 def test_retry_leaves_leads_alone_that_did_not_fail(lead: Lead) -> None:
-    assert services.retry(leads=Lead.objects.all()) == 0
+    assert outbox.try_again(Lead.objects.all()) == 0
 
 
 def test_the_contact_form_makes_one_lead_however_often_it_is_sent(site: Client, db: None) -> None:

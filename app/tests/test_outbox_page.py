@@ -1,6 +1,8 @@
 """What OUTBOX.md shows is the code, which other tests run; what it names exists."""
 
+import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,28 @@ APP = Path(__file__).resolve().parent.parent
 PAGE = (APP / "OUTBOX.md").read_text()
 EXAMPLES = re.findall(r"^`([^`]+)`\n```python\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
 # Of Django, Celery and the index of packages.
-OTHERS = {"INSTALLED_APPS", "celery", "django-htmx", "django-stubs-ext", "prometheus-client", "django_celery_beat"}
+PACKAGES = {"celery", "django-guid", "django-htmx", "django-stubs-ext", "prometheus-client", "python-json-logger"}
+OTHERS = PACKAGES | {"INSTALLED_APPS", "django_celery_beat"}
+# What comes with Django and Celery, what is imported only where it is installed, and a package of another name.
+WITH_OTHERS = {"core", "django", "kombu", "billiard", "django_celery_beat", "django_celery_results"}
+
+
+def test_the_packages_that_core_imports_are_those_that_the_page_asks_for() -> None:
+    imported = {
+        name.partition(".")[0]
+        for path in (APP / "core").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    needed = imported - WITH_OTHERS - set(sys.stdlib_module_names) - {"pythonjsonlogger"} | {"python_json_logger"}
+    assert {name.replace("_", "-") for name in needed} == PACKAGES
+    assert {name for name in PACKAGES if f"`{name}`" in PAGE} == PACKAGES
 
 
 @pytest.mark.parametrize(("path", "example"), EXAMPLES, ids=[path for path, _ in EXAMPLES])

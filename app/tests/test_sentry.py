@@ -96,14 +96,26 @@ def fail() -> "AsyncResult[object]":
 
 def test_an_error_in_a_view_is_reported_with_its_request_and_nothing_private(sentry: Sentry, db: None) -> None:
     with gunicorn(DATABASE_URL=NOWHERE) as address:
-        answer = order_by_form(f"{address}/?next=hidden-query", product=4711, **{"X-Request-ID": REQUEST_ID})
+        cookies = f"csrftoken={'csrf' * 8}; sessionid=key-of-a-session"
+        headers = {"X-Request-ID": REQUEST_ID, "Cookie": cookies, "X-Forwarded-For": "203.0.113.9"}
+        answer = order_by_form(f"{address}/?next=hidden-query", product=4711, **headers)
         assert answer.status_code == 500
         (event,) = wait_until(lambda: sentry.events)
     assert event["exception"]["values"][-1]["type"] == "OperationalError"
     assert (event["tags"]["request_id"], event["environment"], event["release"]) == (REQUEST_ID, "tests", "42")
     assert event["request"]["method"] == "POST"
     text = json.dumps(event)
-    for private in ("4711", "csrf" * 8, "hidden-query", "hunter2", "password-of-", os.environ["SECRET_KEY"]):
+    # The session and the throttle are asked of Redis by keys with both.
+    for private in (
+        "key-of-a-session",
+        "203.0.113.9",
+        "4711",
+        "csrf" * 8,
+        "hidden-query",
+        "hunter2",
+        "password-of-",
+        os.environ["SECRET_KEY"],
+    ):
         assert private not in text
 
 

@@ -122,7 +122,7 @@ def test_a_row_whose_message_may_still_wait_is_not_sent_again(overdue: Order, wo
     outbox.send(overdue)
     assert outbox.resend_stuck() == {}
     # A worker took what was sent later, so the row's own message was taken before, and is lost.
-    outbox.note_taken(queue="critical", sent_at=timezone.now())
+    outbox.note_taken(routing_key="critical", published_at=timezone.now())
     assert outbox.resend_stuck() == {"payments.Order": 1}
     worker.start()
     wait_until(worker.is_idle)
@@ -132,7 +132,24 @@ def test_a_worker_notes_how_far_it_served_a_queue(order: Order, worker: Worker, 
     assert outbox.taken_until("critical") < order.sent_at
     outbox.send(order)
     wait_until(lambda: Order.objects.get().state == PAID)
-    assert outbox.taken_until("critical") == order.sent_at
+    wait_until(lambda: outbox.taken_until("critical") >= order.sent_at)
+    # An older message that comes back changes nothing.
+    outbox.note_taken(routing_key="critical", published_at=order.sent_at - timedelta(days=1))
+    assert outbox.taken_until("critical") >= order.sent_at
+
+
+def test_a_message_that_may_have_been_lost_an_hour_ago_is_sent_again_though_nobody_knows(
+    overdue: Order, worker: Worker, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The cache, which tells how far a queue was served, is away: the sweep goes on without it."""
+    worker.kill()
+    outbox.send(overdue)
+    settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": "redis://127.0.0.1:1/0"}}
+    Order.objects.update(sent_at=timezone.now() - timedelta(minutes=59))
+    assert outbox.resend_stuck() == {}
+    Order.objects.update(sent_at=timezone.now() - timedelta(minutes=61))
+    assert outbox.resend_stuck() == {"payments.Order": 1}
+    assert "the cache does not tell how far critical was served: ConnectionError" in caplog.text
 
 
 def test_a_row_that_was_sent_too_often_needs_attention_and_the_admin_gives_it_back(
