@@ -77,7 +77,10 @@ def of_host(host: str, megabytes: int, given: Mapping[str, Mapping[str, Any]]) -
         shares.append(Share("PostgreSQL", int(buffers * OVERHEAD) // MEBIBYTE, variable))
     for process in given.get("process_manager", {}).get("process_manager_definitions", ()):
         name = process["name"]
-        variable = VARIABLES.get(name, "celery_workers or celery_worker_defaults" if name.startswith("worker-") else "django_app_processes_extra")
+        variable = VARIABLES.get(
+            name,
+            "celery_workers or celery_worker_defaults" if name.startswith("worker-") else "django_app_processes_extra",
+        )
         shares.append(Share(name, limit_megabytes(process.get("memory_max", ""), megabytes), variable))
     return Memory(host, megabytes, shares)
 
