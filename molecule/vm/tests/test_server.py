@@ -56,7 +56,8 @@ def test_a_memory_limit_kills_one_process_alone(host: Host, wait_until: Wait) ->
     before = main_pids(host)
     unit = "stockpot-flower.service"
     host.check_output(f"systemctl set-property --runtime {unit} MemoryMax=12M MemorySwapMax=0")
-    wait_until(lambda: "oom-kill" in host.check_output(f"journalctl --no-pager -u {unit} -o cat"), timeout=180)
+    killed = "killed by the OOM killer"
+    wait_until(lambda: killed in host.check_output(f"journalctl --no-pager -u {unit} -o cat"), timeout=180)
     host.check_output(f"systemctl set-property --runtime {unit} MemoryMax=512M")
 
     def is_back() -> bool:
