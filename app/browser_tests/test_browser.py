@@ -79,7 +79,7 @@ def upload(page: Page) -> tuple[str, str]:
     """Uploads a picture and waits for its sizes; returns its reference and the address of the small one."""
     page.goto("/images/")
     page.get_by_label("Title").fill("My pot")
-    page.get_by_label("Picture").set_input_files(photo())  # type: ignore[arg-type]
+    page.get_by_label("Picture").set_input_files(photo())  # type: ignore[arg-type]  # a plain dict, of the right keys
     page.get_by_role("button", name="Upload").click()
     expect(page.locator("[data-state=ready]")).to_be_visible()
     reference = page.url.rstrip("/").rpartition("/")[2]
@@ -99,7 +99,7 @@ def test_a_broken_picture_is_refused_with_a_reason(member: Page) -> None:
     member.goto("/images/")
     member.get_by_label("Title").fill("My pot")
     broken = {"name": "pot.png", "mimeType": "image/png", "buffer": b"not a picture"}
-    member.get_by_label("Picture").set_input_files(broken)  # type: ignore[arg-type]
+    member.get_by_label("Picture").set_input_files(broken)  # type: ignore[arg-type]  # a plain dict, of the right keys
     member.get_by_role("button", name="Upload").click()
     expect(member.get_by_text("Upload a valid image")).to_be_visible()
     expect(member.get_by_label("Title")).to_have_value("My pot")
