@@ -31,6 +31,7 @@ FACTS = {
     "distribution": "Debian",
     "distribution_major_version": "13",
     "memtotal_mb": 3750,  # of a server sold with 4 GiB
+    "nodename": "server-1",
     "default_ipv4": {"address": "10.0.0.5"},
     "virtualization_tech_guest": [],
     "python": {"version": {"major": 3, "minor": 13}},
@@ -101,6 +102,11 @@ def test_what_the_repository_ships_has_no_mistake(problems: Callable[..., list[s
     assert problems() == []
 
 
+def test_without_static_files_nothing_of_the_release_is_shown(tmp_path: Path) -> None:
+    write_inventory(tmp_path, {"django_app_static_root": ""})
+    assert value_of("nginx_static_path", tmp_path) == ""
+
+
 # Changes to a good inventory, and the words that tell an operator what to mend and where.
 BAD: list[tuple[dict[str, Any], list[str]]] = [
     # secrets
@@ -127,6 +133,17 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"django_app_celery": "config"}, ["django_app_celery is called celery_app now", MAIN]),
     ({"web_bind": "10.0.0.5:80"}, ["web_bind is called django_app_bind now", MAIN]),
     ({"proxy_upstreams": ["10.0.0.5:80"]}, ["proxy_upstreams is called nginx_upstreams now", MAIN]),
+    # what has no effect
+    ({"celery_processes": []}, ["celery_processes is worked out by the role celery", "take it out", MAIN]),
+    ({"django_app_release": "1"}, ["django_app_release is worked out by the role django_app", MAIN]),
+    (
+        {"django_app_web_worker": 4},
+        ["django_app_web_worker is no variable", "did you mean django_app_web_workers?", MAIN],
+    ),
+    ({"redis_max_memory": "1gb"}, ["redis_max_memory is no variable", "did you mean redis_maxmemory?", MAIN]),
+    # what visitors may read
+    ({"django_app_media_root": "/srv/stockpot"}, ["django_app_media_root", "nobody outside", MAIN]),
+    ({"nginx_static_path": "/srv/stockpot/current/source/"}, ["nginx_static_path", "nobody outside", MAIN]),
     # redis
     (
         {"redis_maxmemory": "lots"},

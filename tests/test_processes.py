@@ -179,13 +179,27 @@ def test_beat_leaves_no_pidfile_and_answers_pings() -> None:
     assert beat["phase"] == "scheduler"
     assert beat["command"][5:] == [
         *("beat", "--scheduler", "a.b:C", "--enable-remote-control", "--hostname", "celerybeat@%h"),
+        *("--schedule", "/var/lib/shop/celerybeat-schedule"),
         *("--pidfile=", "--loglevel", "INFO"),
     ]
 
 
 def test_beat_of_an_older_celery_is_told_nothing_it_does_not_know() -> None:
     (beat,) = definitions("celery", celery_beat=True, celery_beat_scheduler="", celery_beat_remote_control=False)
-    assert beat["command"][5:] == ["beat", "--pidfile=", "--loglevel", "INFO"]
+    assert "--enable-remote-control" not in beat["command"]
+
+
+def test_the_workers_of_a_fleet_are_named_as_celery_names_them() -> None:
+    workers = [{"name": "mail", "queues": ["mail"]}, {"name": "big", "queues": ["big"], "hosts": ["two"]}]
+    hosts = {"one": "one.example.com", "two": "two"}
+    assert processes.celery_nodes(workers, hosts) == ["big@two", "mail@one.example.com", "mail@two"]
+
+
+def test_a_file_of_beats_own_scheduler_is_where_beat_may_write() -> None:
+    (beat,) = definitions("celery", celery_beat=True, celery_beat_scheduler="")
+    assert option(beat, "--schedule") == "/var/lib/shop/celerybeat-schedule"
+    (beat,) = definitions("celery", celery_beat=True, celery_state_directory="")
+    assert "--schedule" not in beat["command"]
 
 
 def test_flower_runs_from_a_folder_of_its_python() -> None:
@@ -208,9 +222,9 @@ def test_the_canary_expects_the_workers_of_this_host() -> None:
     workers = [{"name": "a", "queues": ["a"]}, {"name": "b", "queues": ["b"], "hosts": ["two"]}]
     found = processes.celery_canary(definitions("celery", celery_workers=workers), workers, {"pool": "solo"}, "shop")
     expected = {"name": "a", "unit": "shop-worker-a.service", "queues": ["a"], "pool": "solo"}
-    assert found == {"workers": [expected], "beat_unit": ""}
+    assert (found["workers"], found["beat_unit"]) == ([expected], "")
     found = processes.celery_canary(definitions("celery", celery_beat=True), [], {}, "shop")
-    assert found == {"workers": [], "beat_unit": "shop-beat.service"}
+    assert (found["workers"], found["beat_unit"]) == ([], "shop-beat.service")
 
 
 def lookup(role: str, **variables: Any) -> Any:
@@ -231,3 +245,26 @@ def test_a_template_that_lacks_an_argument_is_told_which() -> None:
     given = {key: value for key, value in REQUIRED["celery"].items() if key != "celery_user"}
     with pytest.raises(AnsibleLookupError, match="celery_user is not set"):
         lookup("celery", **given)
+
+
+def test_the_nearer_variable_wins() -> None:
+    given: dict[str, Any] = {
+        "celery_environment": {"DJANGO_SETTINGS_MODULE": "config.tasks", "A": "celery"},
+        "celery_workers": [{"name": "mail", "queues": ["mail"], "environment": {"A": "worker"}}],
+        "celery_beat": True,
+        "celery_beat_environment": {"A": "beat"},
+    }
+    worker, beat = definitions("celery", **given)
+    assert worker["environment"] == {"DJANGO_SETTINGS_MODULE": "config.tasks", "A": "worker"}
+    assert beat["environment"] == {"DJANGO_SETTINGS_MODULE": "config.tasks", "A": "beat"}
+    (web,) = definitions("django_app", django_app_web_environment={"A": "web"})
+    assert web["environment"] == {"A": "web"}
+
+
+def test_the_canary_reads_what_the_hosts_first_worker_reads() -> None:
+    workers = [{"name": "mail", "queues": ["mail"], "environment": {"A": "worker"}}, {"name": "web", "queues": ["web"]}]
+    found = processes.celery_canary(
+        definitions("celery", celery_workers=workers, celery_beat=True), workers, {}, "shop"
+    )
+    assert found["environment_files"] == ["/etc/shop/environment", "/etc/shop/processes/worker-mail.environment"]
+    assert processes.celery_canary([], workers, {}, "shop")["environment_files"] == []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.stockpot.stack.plugins.plugin_utils.project import archive
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project import Project, archive
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project import pack as pack_project
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.source import ProjectError
 
@@ -60,8 +60,7 @@ def pack(tmp_path: Path) -> Callable[..., dict[str, str]]:
     """Pack a source with the module's defaults."""
 
     def run(source: Path | str, **options: Any) -> dict[str, str]:
-        given = {"version": "", "subdirectory": "", "requirements": "requirements.txt", "packages": []} | options
-        return pack_project(source=str(source), cache=tmp_path / "cache", **given)
+        return pack_project(Project(source=str(source), **options), pythons={}, cache=tmp_path / "cache")
 
     return run
 
@@ -212,7 +211,7 @@ def test_a_control_node_without_git_is_told_so(
 def test_mistakes_are_told_together(pack: Callable, project: Path) -> None:
     with pytest.raises(ProjectError) as in_what_is_written:
         pack("shop", version="-v", subdirectory="..")
-    write(project, requirements_dot_txt="django==5.2.19\n-r more.txt\n")
+    write(project, requirements_dot_txt="django==5.2.19\n-r more.txt\n-c limits.txt\n")
     (project / "shop/link").symlink_to("/etc/passwd")
     with pytest.raises(ProjectError) as in_the_files:
         pack(project)
@@ -259,29 +258,14 @@ def test_a_folder_without_manage_py_is_refused(project: Path, refused: Callable)
 
 
 def test_a_missing_requirements_file_is_named(project: Path, refused: Callable) -> None:
-    assert refused(project, requirements="locked.txt").startswith("django_app_requirements: there is no locked.txt")
-
-
-@pytest.mark.parametrize("line", ["django==5.2.19", "-e .", "shop @ https://example.com/shop.zip"])
-def test_a_requirement_without_hash_is_named_with_the_command_that_locks(
-    project: Path, refused: Callable, line: str
-) -> None:
-    write(project, requirements_dot_txt=LOCKED + "-r more.txt\n", more_dot_txt=f"# why\n{line}  # because\n")
-    message = refused(project)
-    assert f"more.txt has no hash for {line.split()[0]}." in message
-    assert "uv pip compile" in message
+    assert refused(project, requirements=["locked.txt"]).startswith("django_app_requirements: there is no locked.txt")
 
 
 def test_a_lock_that_includes_itself_or_is_a_link_is_read(project: Path, pack: Callable) -> None:
     write(project, locks__main_dot_txt=LOCKED + "-r requirements.txt\n")
     (project / "requirements.txt").unlink()
     (project / "requirements.txt").symlink_to("locks/main.txt")
-    assert pack(project, packages=["gunicorn"])["digest"]
-
-
-def test_a_package_that_has_to_be_locked_is_missed(project: Path, pack: Callable, refused: Callable) -> None:
-    pack(project, packages=["gunicorn"])
-    assert "does not hold uvicorn" in refused(project, packages=["gunicorn", "uvicorn"])
+    assert pack(project, overlay=["gunicorn"])["requirements"] == ""
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../secret"])
@@ -294,6 +278,25 @@ def test_a_link_inside_the_project_stays_a_link(project: Path, pack: Callable) -
     (project / "shop/link.py").symlink_to("../manage.py")
     with tarfile.open(pack(project)["archive"]) as archive:
         assert archive.getmember("shop/link.py").linkname == "../manage.py"
+
+
+@pytest.mark.parametrize("folder", ["shop", "shop/", "./shop", "shop/../shop"])
+def test_a_static_root_that_holds_source_is_refused(project: Path, refused: Callable, folder: str) -> None:
+    sentence = refused(project, static_root=folder)
+    assert sentence.startswith(f"django_app_static_root is {folder}")
+    assert "shop/urls.py" in sentence
+
+
+def test_a_static_root_that_is_a_link_to_source_is_refused(project: Path, refused: Callable) -> None:
+    (project / "assets").symlink_to("shop")
+    for folder in ("assets", "assets/collected"):
+        sentence = refused(project, static_root=folder)
+        assert "assets is a link" in sentence
+
+
+def test_a_static_root_with_files_for_visitors_is_packed(project: Path, pack: Callable) -> None:
+    write(project, assets__site_dot_css="body {}\n")
+    assert pack(project, static_root="assets")["archive"]
 
 
 def test_a_version_with_a_submodule_is_refused_and_a_checked_out_one_is_packed(
@@ -325,7 +328,7 @@ def play(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the action in a play for a host that nothing can reach, as loud as Ansible gets about a task's arguments."""
 
     def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        action = {"cache": str(tmp_path / "cache"), "packages": ["gunicorn"], **options}
+        action = {"cache": str(tmp_path / "cache"), "overlay": ["gunicorn"], **options}
         tasks = [
             {"stockpot.stack.project_archive": action, "register": "packed"},
             {"ansible.builtin.debug": {"msg": "archive={{ packed.archive }} problems={{ packed.problems | length }}"}},

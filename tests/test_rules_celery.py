@@ -44,6 +44,7 @@ def test_good_workers_pass() -> None:
 @pytest.mark.parametrize(
     ("worker", "said"),
     [
+        ({"environment": {"A": True}}, "environment: A: the value is no text"),
         ({"concurency": 2}, "did you mean 'concurrency'"),
         ({"colour": 2}, "known are"),
         ({"concurrency": "two"}, "int"),

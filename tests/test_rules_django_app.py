@@ -28,6 +28,13 @@ def given(**changes: Any) -> dict[str, Any]:
     }
 
 
+FROM_GIT = {
+    "archive": "/cache/x.tar.gz",
+    "digest": "x",
+    "sources": [f"shelf @ git+https://example.com/shelf@{'a1' * 20}"],
+}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -37,6 +44,13 @@ def given(**changes: Any) -> dict[str, Any]:
         {"django_app_wsgi": "library.server:make_site()"},
         {"django_app_wsgi": "server:site", "django_app_settings_module": "settings"},
         {"django_app_static_root": "", "django_app_requirements": "locks/production.txt"},
+        {"django_app_requirements": ["../pylock.toml", "requirements/base.txt"], "django_app_subdirectory": "src/shop"},
+        {"django_app_requirements": "poetry.lock", "django_app_overlay": ["gunicorn>=23", "psycopg[binary]"]},
+        {"django_app_index_url": "https://me:hunter2@packages.example.com/simple"},
+        {"django_app_python": "3.12"},
+        {"django_app_python": "3.12.4", "django_app_python_mirror": "https://mirror.example.com/python"},
+        {"django_app_python": "/opt/python3.13/bin/python3"},
+        {"django_app_archive": {**FROM_GIT}, "django_app_packages": ["git"]},
         {"django_app_static_root": "build/../static"},
         {"django_app_subdirectory": "."},
         {"django_app_media_root": "/srv/library/covers.d/"},
@@ -69,13 +83,29 @@ def test_what_works_passes(changes: dict[str, Any]) -> None:
         ("django_app_static_root", ".", "inside"),
         ("django_app_requirements", "/etc/requirements.txt", "inside"),
         ("django_app_requirements", "../requirements.txt", "inside"),
-        ("django_app_requirements", "", "hashes"),
+        ("django_app_requirements", "", "uv.lock"),
+        ("django_app_requirements", [], "uv.lock"),
+        ("django_app_requirements", {"a": 1}, "list of names"),
+        ("django_app_requirements", "environment.yml", "no kind"),
+        ("django_app_requirements", ["requirements.txt", "Pipfile"], "Pipfile is of no kind"),
+        ("django_app_overlay", ["gunicorn >= "], "no requirement"),
+        ("django_app_lock", "requirements.txt", "absolute path"),
+        ("django_app_index_url", "packages.example.com", "no URL"),
+        ("django_app_extra_index_urls", ["ftp://packages.example.com"], "no URL"),
+        ("django_app_python", "3.1", "in quotes"),
+        ("django_app_python", "python3.12", "in quotes"),
+        ("django_app_python", "3.99", "3.14"),
+        ("django_app_python_mirror", "/srv/mirror", "file:///"),
         ("django_app_subdirectory", "/backend", "inside"),
         ("django_app_subdirectory", "backend/../..", "inside"),
         ("django_app_media_root", "media", "absolute"),
         ("django_app_media_root", "/srv/../etc", "absolute"),
         ("django_app_media_root", "/", "absolute"),
         ("django_app_media_root", "/srv/my media", "spaces"),
+        ("django_app_media_root", "/srv/library", "nobody outside"),
+        ("django_app_media_root", "/etc/library", "nobody outside"),
+        ("django_app_media_root", "/srv/other/current/source/media", "gone with the release"),
+        ("django_app_media_root", "/srv/library/current/source/media", "gone with the release"),
         ("django_app_check_commands", ["check --deploy"], "list of words"),
         ("django_app_check_commands", [["check --deploy"]], "list of words"),
         ("django_app_check_commands", [[]], "list of words"),
@@ -87,6 +117,8 @@ def test_what_works_passes(changes: dict[str, Any]) -> None:
         ("django_app_web_timeout", 0, "at least 1"),
         ("django_app_web_max_requests", -1, "at least 0"),
         ("django_app_environment", {"LIBRARY_KEY": "a\nb"}, "base64"),
+        ("django_app_web_environment", {"A": True}, "in quotes"),
+        ("django_app_manage_environment", {"A-B": "1"}, "no name"),
         ("django_app_archive", {"skipped": True}, "project_archive"),
     ],
 )
@@ -111,3 +143,16 @@ def test_what_packing_found_is_told_once_with_the_rest() -> None:
         "django_app_subdirectory",
         "django_app_version",
     ]
+
+
+def test_a_package_from_a_repository_needs_git_on_the_servers() -> None:
+    (sentence,) = problems(given(django_app_archive=FROM_GIT))
+    assert sentence.startswith(
+        "django_app_packages has to hold git: servers fetch shelf @ git+https://example.com/shelf@"
+    )
+
+
+def test_an_index_s_address_is_never_shown() -> None:
+    for variable, value in (("django_app_index_url", "hunter2@x"), ("django_app_extra_index_urls", ["x:hunter2"])):
+        (sentence,) = problems(given(**{variable: value}))
+        assert "hunter2" not in sentence

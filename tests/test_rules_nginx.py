@@ -83,10 +83,10 @@ def test_a_site_without_mistakes_passes() -> None:
             nginx_server_names=["shop.test", "*.shop.test", "~^x", "_", ".shop.test", "192.0.2.1", "[2001:db8::1]"],
             nginx_upstreams=["unix:/run/shop.sock", "127.0.0.1:8000 weight=2", "app.internal:80", "[::1]:80"],
             nginx_trusted_proxies=["10.0.0.0/8", "2001:db8::/32"],
-            nginx_static_path="/srv/static",
+            nginx_static_path="/srv/www/static",
             nginx_static_url="assets",
-            nginx_media_path="/srv/media/",
             nginx_media_private=True,
+            nginx_media_path="/srv/www/media/",
             nginx_client_max_body_size="0",
             nginx_proxy_timeout="1h30m",
             nginx_protected_locations=[
@@ -120,9 +120,9 @@ def test_a_site_without_mistakes_passes() -> None:
         ({"nginx_private_addresses": ["10.0.0.0/33"]}, ["nginx_private_addresses: '10.0.0.0/33' is no address"]),
         ({"nginx_static_path": "static"}, ["nginx_static_path: 'static' is no absolute path"]),
         ({"nginx_media_path": "srv/media"}, ["nginx_media_path: 'srv/media' is no absolute path"]),
-        ({"nginx_static_path": "/srv/static", "nginx_static_url": "/"}, ["nginx_static_url: '/'"]),
+        ({"nginx_static_path": "/srv/www/static", "nginx_static_url": "/"}, ["nginx_static_url: '/'"]),
         (
-            {"nginx_media_path": "/srv/media", "nginx_media_url": "https://cdn.test/"},
+            {"nginx_media_path": "/srv/www/media", "nginx_media_url": "https://cdn.test/"},
             ["nginx_media_url", "without scheme"],
         ),
         ({"nginx_media_private": True}, ["nginx_media_private is true", "nginx_media_path is empty"]),
@@ -273,3 +273,40 @@ def test_only_passwords_of_locations_need_more_than_ansible(monkeypatch: pytest.
     assert nginx.nginx_logins([], "shop") == []
     with pytest.raises(AnsibleFilterError, match="pip install libpass"):
         nginx.nginx_logins([FLOWER], "shop")
+
+
+# Of the system, of the site's own deployment, of another one, and folders that hold such.
+SECRET_FOLDERS = (
+    *("/", "//", "/.", "/etc", "/etc/shop", "/etc/ssl/private", "/root", "/home", "/home/anna", "/var", "/var/lib"),
+    *("/var/lib/redis", "/var/lib/postgresql/17", "/var/log/nginx", "/proc/1", "/run/shop", "/tmp", "/opt", "/usr"),
+    *("/srv", "/srv/", "/srv/shop", "/srv/shop/", "/srv/shop/static/..", "/srv/shop/current", "/srv/shop/current/"),
+    *("/srv/shop/current/source", "/srv/shop/current/source/", "/srv/shop/current/source/.", "/srv/shop/current/venv"),
+    *(
+        "/srv/shop/current/venv/lib",
+        "/srv/shop/releases",
+        "/srv/shop/releases/0a1b2c",
+        "/srv/shop/releases/0a1b2c/source",
+    ),
+    *("/srv/other/current/source", "/srv/other/current/source/staticfiles", "/srv/shop/../other/releases"),
+)
+
+
+@pytest.mark.parametrize("kind", ["static", "media"])
+@pytest.mark.parametrize("path", SECRET_FOLDERS)
+def test_no_path_shows_source_environment_or_another_project(kind: str, path: str) -> None:
+    problem = the_problem(**{f"nginx_{kind}_path": path})
+    assert problem.startswith(f"nginx_{kind}_path is {path!r}")
+    assert "name a folder" in problem
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/srv/shop/current/source/staticfiles",
+        "/srv/shop/current/source/build/static",
+        "/srv/shop/media",
+        "/var/www/shop",
+    ],
+)
+def test_a_folder_of_nothing_but_files_for_visitors_is_shown(path: str) -> None:
+    assert found(nginx_static_path=path, nginx_media_path=path) == []

@@ -33,6 +33,7 @@ def test_the_defaults_are_right(debian: str) -> None:
         ({"postgresql_database": "template1"}, "postgresql_database is 'template1'"),
         ({"postgresql_user": "postgres"}, "postgresql_user is 'postgres'"),
         ({"postgresql_client_addresses": ["db.example"]}, "postgresql_client_addresses: db.example is neither"),
+        ({"postgresql_extensions": ["citext; DROP"]}, "postgresql_extensions: 'citext; DROP' is no extension's name"),
         ({"postgresql_settings": {"Port": 5433}}, "postgresql_settings: Port belongs to the role"),
         ({"postgresql_settings": {"hba_file": "/tmp/x"}}, "postgresql_settings: hba_file belongs to the role"),
         ({"postgresql_settings": {"include": "/x"}}, "postgresql_settings: include belongs to the role"),

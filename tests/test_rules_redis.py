@@ -23,6 +23,11 @@ def test_the_defaults_are_right() -> None:
     assert problems(GIVEN) == []
 
 
+def test_a_project_may_have_no_prefix() -> None:
+    assert problems({**GIVEN, "redis_celery_key_prefix": ""}) == []
+    assert problems({**GIVEN, "redis_celery_key_prefix": "", "redis_cache_key_prefix": ""}) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

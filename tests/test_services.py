@@ -479,17 +479,20 @@ def test_marked_units_that_are_no_longer_given_are_removed_and_others_stay(
 ) -> None:
     units = tmp_path / "units"
     for name, text in (
-        ("old.service", UNIT),
+        ("old.service", f"{UNIT}X-OwnFile={tmp_path}/old.environment\n"),
         ("old.socket", UNIT),
         ("foreign.service", "[Unit]\n"),
         ("other.txt", UNIT),
     ):
         (units / name).write_text(text)
+    own = tmp_path / "old.environment"
+    own.write_text("KEY=value\n")
     systemctl = Fake(running("old.service"), running("old.socket"))
     service = {"name": "new", "files": [{"path": str(units / "new.service"), "content": UNIT}]}
     for check_mode in (True, False):
         work = call(systemctl, [service], application="shop", state="written", check_mode=check_mode)
         assert {unit for unit, event in work.units.items() if event == "removed"} == {"old.service", "old.socket"}
+        assert own.exists() == check_mode
     assert systemctl.done[0] == ["disable", "--now", "old.socket", "old.service"]
     assert {path.name for path in units.iterdir()} == {"new.service", "foreign.service", "other.txt"}
 

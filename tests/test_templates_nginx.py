@@ -194,3 +194,12 @@ def test_the_rules_know_every_directive_that_the_template_writes() -> None:
     here = set(re.findall(r"^ {4}([a-z]\w*) ", written(**plain).partition("http {")[2], re.MULTILINE))
     there = set(re.findall(r"^([a-z]\w*) ", written("logins.conf.j2", **plain), re.MULTILINE))
     assert (here | there) - overridable - {"limit_req_zone"} == set(OWN_DIRECTIVES)
+
+
+def test_what_is_no_static_file_is_not_served_as_one() -> None:
+    """Source beside the collected files, and the releases of whatever application owns a folder right below /srv."""
+    text = written(nginx_static_path="/srv/shop/current/source/static", nginx_media_path="/srv/other/")
+    assert r"location ~ /\.|\.pyc?$ {" in block(text, "location ^~ /static/")
+    assert r"location ~ /\.|^/media/(current|releases)/ {" in block(text, "location ^~ /media/")
+    elsewhere = written(nginx_static_path="/var/www/shop", nginx_media_path="/srv/shop/media")
+    assert elsewhere.count(r"location ~ /\. {") == 2

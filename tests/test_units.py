@@ -45,13 +45,9 @@ def test_a_unit_says_whose_it_is_and_who_wrote_it() -> None:
 
 
 def test_a_unit_has_one_line_for_each_setting_and_no_gaps() -> None:
-    text = lines(environment={"B": "1", "A": "2"}, socket="/run/x", memory_max="1G", quit_signal="SIGQUIT")
+    text = lines(environment={"B": "1"}, socket="/run/x", memory_max="1G", quit_signal="SIGQUIT")
     assert [line for line in text if line and not line.startswith(("#", "[")) and "=" not in line] == []
     assert ("", "") not in itertools.pairwise(text)
-    assert [line for line in section(text, "Service") if line.startswith("Environment=")] == [
-        "Environment=A=2",
-        "Environment=B=1",
-    ]
 
 
 def test_a_misspelt_key_is_refused() -> None:
@@ -73,8 +69,24 @@ def test_every_argument_reaches_the_program_as_it_stands(text: str) -> None:
     assert word.startswith('"') or not any(c in text for c in " \t'\"\\;#")
 
 
-def test_a_variable_is_one_quoted_word_and_its_dollar_stays() -> None:
-    assert 'Environment="GREETING=hello $you 5%%"' in lines(environment={"GREETING": "hello $you 5%"})
+def test_a_processs_own_variables_stand_where_root_alone_reads_and_win_over_the_files() -> None:
+    given = services(
+        definition(environment={"B": "1", "A": "it's $HOME"}, environment_files=["/etc/shop/environment"])
+    )[0]
+    files = [line for line in given["files"][0]["content"].splitlines() if line.startswith("EnvironmentFile=")]
+    assert files == ["EnvironmentFile=/etc/shop/environment", "EnvironmentFile=/etc/shop/processes/a.environment"]
+    own = given["files"][-1]
+    assert (own["path"], own["mode"]) == ("/etc/shop/processes/a.environment", "0600")
+    assert own["secret_content"] == 'A="it\'s \\$HOME"\nB="1"\n'
+    assert not [line for line in given["files"][0]["content"].splitlines() if line.startswith("Environment=")]
+
+
+def test_variables_of_a_process_that_has_none_any_more_are_removed() -> None:
+    (unit,) = services(definition())[0]["files"]
+    assert unit["replaces"] == "/etc/shop/processes/a.environment"
+    # And with a process that is gone.
+    assert "X-OwnFile=/etc/shop/processes/a.environment" in lines(environment={"A": "1"})
+    assert not [line for line in lines() if line.startswith("X-OwnFile")]
 
 
 def test_the_description_is_one_line_in_which_nothing_expands() -> None:
@@ -168,7 +180,7 @@ def test_the_scenarios_definitions_are_right() -> None:
         ({"command": ["python"]}, "absolute path"),
         ({"command": []}, "absolute path"),
         ({"name": "a b"}, "unit's name"),
-        ({"environment": {"A-B": "1"}}, "environment variable"),
+        ({"environment": {"A-B": "1"}}, "environment: A-B: this is no name"),
         ({"socket": "web.sock"}, "neither"),
         ({"socket": "/run/shop/web.sock", "runtime_directory": "shop"}, "removed with every stop"),
         ({"user": "shop\nExecStart=/bin/sh"}, "without spaces"),

@@ -21,6 +21,6 @@ class ActionModule(ActionBase):
         found = preflight.look(variables, self._loader)
         if found.problems:
             lines = ["Nothing was changed. To be mended first:", *(f"- {problem}" for problem in found.problems)]
-            return {**result, "failed": True, "msg": "\n".join(lines)}
+            return {**result, "failed": True, "msg": "\n".join(lines), "problems": found.problems}
         self._display.display(str(found.memory))
         return {**result, "changed": False, "roles": stack.roles_of(variables["group_names"])}

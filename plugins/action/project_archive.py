@@ -5,22 +5,35 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.stockpot.stack.plugins.plugin_utils.project import pack
+from ansible.utils.display import Display
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project import Project, pack
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project.resolve import Index, summary
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.source import ProjectError, said, without_login
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "source": {"type": "str", "required": True},
     "version": {"type": "str", "default": ""},
     "subdirectory": {"type": "str", "default": ""},
-    "requirements": {"type": "str", "default": "requirements.txt"},
-    "packages": {"type": "list", "elements": "str", "default": []},
+    "requirements": {"type": "list", "elements": "str", "default": ["requirements.txt"]},
+    "static_root": {"type": "str", "default": ""},
+    "extras": {"type": "list", "elements": "str", "default": []},
+    "dependency_groups": {"type": "list", "elements": "str", "default": []},
+    "overlay": {"type": "list", "elements": "str", "default": []},
+    "lock": {"type": "path", "default": ""},
+    "index_url": {"type": "str", "default": "", "no_log": True},
+    "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
+    "python": {"type": "str", "default": ""},
+    "hosts": {"type": "list", "elements": "str", "default": []},
     "cache": {"type": "path", "default": "~/.cache/stockpot"},
     "report": {"type": "bool", "default": False},
 }
@@ -30,20 +43,56 @@ class ActionModule(ActionBase):
     """Ansible's entry point. It runs in Ansible's own process, whatever host the task is for."""
 
     _requires_connection = False
+    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The archive, its digest, the commit and the operator's mistakes."""
+        """The archive, its digest, the commit, what is installed, and the operator's mistakes."""
         result = super().run(tmp, task_vars)
         _, given = self.validate_argument_spec(ARGUMENTS)
         report = given.pop("report")
-        packed = packed_once(given)
+        given["pythons"], missing = pythons_of(given.pop("hosts"), given.pop("python"), task_vars or {})
+        packed = packed_once(given, write=not self._task.check_mode)
+        packed["problems"] += missing
         if packed["problems"] and not report:
             return {**result, "failed": True, "msg": "\n".join(packed["problems"]), "problems": packed["problems"]}
-        return {**result, **packed, "changed": False}
+        return {**result, **packed}
 
 
-def packed_once(given: dict[str, Any]) -> dict[str, Any]:
-    """The archive that the first host's process of this run has packed from the same options, whatever was pushed since.
+def pythons_of(hosts: Iterable[str], python: str, variables: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """The version of Python that each of these hosts builds with, and a sentence for each that has none.
+
+    What a run with --limit has not asked is not known.
+
+    Args:
+        hosts: their names; empty for those of the play.
+        python: `django_app_python` where a host has none of its own.
+        variables: the task's, `hostvars` among them.
+    """
+    found, missing = {}, []
+    for host in list(hosts) or variables.get("ansible_play_hosts_all", []):
+        its = variables["hostvars"][host]
+        asked = its.get("django_app_python", python)
+        own = its.get("ansible_facts", {}).get("python", {}).get("version", {})
+        if str(asked).startswith("/"):
+            answer = its.get("django_app_interpreter", {})
+            version = answer.get("version", "")
+            if "version" in answer and not version:
+                missing.append(
+                    f"django_app_python: {host} has no Python at {asked}. Install it there, or name another."
+                )
+        else:
+            version = str(asked) or ".".join(str(own[key]) for key in ("major", "minor", "micro") if key in own)
+        if version:
+            found[str(host)] = version
+    return found, missing
+
+
+def packed_once(given: dict[str, Any], *, write: bool) -> dict[str, Any]:
+    """What the first host's process of this run has packed from the same options, whatever was pushed since.
+
+    Args:
+        given: the options.
+        write: whether a lock that changed is written.
 
     Raises:
         AnsibleActionFail: git failed.
@@ -56,12 +105,45 @@ def packed_once(given: dict[str, Any]) -> dict[str, Any]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if kept.exists():
             return json.loads(kept.read_text())
-        packed: dict[str, Any] = {"archive": "", "digest": "", "commit": "", "problems": []}
-        try:
-            packed |= pack(**{**given, "cache": Path(given["cache"])})
-        except ProjectError as error:
-            packed["problems"] = error.problems
-        except subprocess.CalledProcessError as error:
-            raise AnsibleActionFail(without_login(f"{' '.join(error.cmd)}: {said(error)}")) from None
-        kept.write_text(json.dumps(packed))
-        return packed
+        packed = packed_now(given)
+        difference = lock_difference(packed, given["lock"], write=write)
+        kept.write_text(json.dumps({**packed, "changed": False}))
+        return {**packed, **difference}
+
+
+def packed_now(given: dict[str, Any]) -> dict[str, Any]:
+    """What `pack` returns of these options, and the operator's mistakes."""
+    packed: dict[str, Any] = {"archive": "", "digest": "", "commit": "", "requirements": "", "sources": []}
+    packed |= {"lock_before": "", "lock_after": "", "pythons": given["pythons"], "problems": []}
+    options = {**given, "lock": Path(given["lock"]) if given["lock"] else None}
+    options["index"] = Index(options.pop("index_url"), options.pop("extra_index_urls"))
+    pythons, cache = options.pop("pythons"), Path(options.pop("cache"))
+    try:
+        packed |= pack(Project(**options), pythons=pythons, cache=cache)
+    except ProjectError as error:
+        packed["problems"] = error.problems
+    except subprocess.CalledProcessError as error:
+        raise AnsibleActionFail(without_login(f"{' '.join(error.cmd)}: {said(error)}")) from None
+    return packed
+
+
+def lock_difference(packed: dict[str, Any], path: str, *, write: bool) -> dict[str, Any]:
+    """Write the lock if it is another one, and say what is new; takes both texts out of what was packed."""
+    before, after = packed.pop("lock_before"), packed.pop("lock_after")
+    if before == after or not path:
+        return {"changed": False}
+    changes = summary(before, after)
+    what = "would be written" if not write else "is written"
+    Display().display(f"{path} {what}: {', '.join(changes) or 'the same versions'}")
+    if write:
+        write_lock(Path(path), after)
+    return {"changed": True, "diff": {"before": before, "after": after, "before_header": path, "after_header": path}}
+
+
+def write_lock(path: Path, text: str) -> None:
+    """Write a file that others may read, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)

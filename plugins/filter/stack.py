@@ -22,6 +22,7 @@ class FilterModule:
         """The filters by name."""
         return {
             "celery_canary": processes.celery_canary,
+            "celery_nodes": processes.celery_nodes,
             "certificate_entries": nginx.certificate_entries,
             "environment_value": environment.environment_value,
             "nginx_logins": nginx.nginx_logins,

@@ -27,4 +27,9 @@ roles:
   type: list
   elements: str
   returned: success
+problems:
+  description: A sentence for each mistake, for a reader that shows no line breaks.
+  type: list
+  elements: str
+  returned: failure
 """

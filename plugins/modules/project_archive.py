@@ -5,14 +5,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: project_archive
-short_description: Pack a Django project into an archive whose name is its content
+short_description: Pack a Django project into an archive whose name is its content, with a lock of what it needs
 description:
   - Runs on the control node, in Ansible's own process. Servers get the archive and need neither git nor deploy keys.
   - From a folder, packs what git tracks and what it neither tracks nor ignores. Ignored files never leave the machine.
     A folder outside git is treated alike, its own C(.gitignore) files included; virtualenvs and caches stay out.
   - From a git address, or a folder and a O(version), packs that version. Fetching uses the caller's own ssh keys
     and git settings.
-  - Writes nothing but its cache, in check mode too, so it never reports a change.
+  - Requirements files that hold hashes and everything that is needed are installed as they are. Anything else becomes one file with
+    hashes, O(lock), which is resolved once and used until the project's files or these options change. What the project itself has
+    locked keeps its versions and hashes. A new lock is a change, with a difference; in check mode it is not written.
+  - Beside the lock it writes nothing but its cache, in check mode too.
   - Packs once a run. Whoever asks later with the same options, for another host for example, gets the same archive, whatever was
     pushed or edited since.
 options:
@@ -29,14 +32,53 @@ options:
     type: str
     default: ""
   requirements:
-    description: Requirements file with hashes, relative to manage.py's folder.
-    type: str
-    default: requirements.txt
-  packages:
-    description: Packages the requirements file has to hold.
+    description: >-
+      Files that say which packages the project needs, relative to manage.py's folder: C(requirements*.txt), C(pyproject.toml),
+      C(uv.lock), C(poetry.lock), C(pdm.lock), C(Pipfile.lock), C(pylock.toml).
+    type: list
+    elements: str
+    default: [requirements.txt]
+  extras:
+    description: Optional dependencies of the project to install, by name.
     type: list
     elements: str
     default: []
+  dependency_groups:
+    description: Groups of dependencies to install, by name.
+    type: list
+    elements: str
+    default: []
+  overlay:
+    description: Requirements of the deployment's own. What the project brings is not added, nor a second driver for PostgreSQL.
+    type: list
+    elements: str
+    default: []
+  lock:
+    description: Path of the lock on the control node. Commit it.
+    type: path
+    default: ""
+  index_url:
+    description: Package index in place of PyPI, credentials inside.
+    type: str
+    default: ""
+  extra_index_urls:
+    description: Package indexes that are asked first, credentials inside. A package that one of them has is taken from there.
+    type: list
+    elements: str
+    default: []
+  python:
+    description: What builds the project where a host has no C(django_app_python) of its own. Empty for the host's python3.
+    type: str
+    default: ""
+  hosts:
+    description: The hosts that build it; empty for those of the play. Their Pythons are held against what the project requires.
+    type: list
+    elements: str
+    default: []
+  static_root:
+    description: Folder that visitors may read, relative to manage.py's; refused where the project keeps source in it.
+    type: str
+    default: ""
   cache:
     description: Folder for archives and fetched repositories.
     type: path
@@ -54,7 +96,9 @@ EXAMPLES = r"""
     source: git@example.com:library/site.git
     version: main
     subdirectory: backend
-    packages: [gunicorn]
+    requirements: [uv.lock]
+    overlay: [gunicorn]
+    lock: "{{ inventory_dir }}/requirements.txt"
   register: packed
 
 - name: Build that very archive everywhere
@@ -70,12 +114,25 @@ archive:
   type: str
   returned: success
 digest:
-  description: SHA-256 over names, modes and contents. The same files give the same digest on any machine.
+  description: SHA-256 over names, modes and contents, and the lock. The same files give the same digest on any machine.
   type: str
   returned: success
 commit:
   description: The commit the version stands for, empty without a version. As a version it needs no fetching.
   type: str
+  returned: success
+requirements:
+  description: Path of what is installed, on the control node; empty where the project's own files are.
+  type: str
+  returned: success
+sources:
+  description: What is installed without hashes, as a commit of a repository or a folder of the project.
+  type: list
+  elements: str
+  returned: success
+pythons:
+  description: The version of Python of each host.
+  type: dict
   returned: success
 problems:
   description: What the operator has to change, in sentences that begin with a variable of the role django_app.

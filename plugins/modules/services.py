@@ -113,7 +113,8 @@ options:
     default: running
   application:
     description:
-      - Units in O(unit_directory) with the line C(X-Application=) and this name that are not among the services are stopped, disabled and removed.
+      - Units in O(unit_directory) with the line C(X-Application=) and this name that are not among the services are stopped, disabled and removed,
+        and with them what their lines C(X-OwnFile=) name.
       - A unit file that is to be written and exists without that line is somebody else's, and refused.
     type: str
     default: ""
@@ -400,6 +401,8 @@ class Services:
         self.systemctl.run("disable", "--now", "--quiet", "--", *units)
         for unit in units:
             (self.folder / unit).unlink()
+            for own in re.findall(r"^X-OwnFile=(/.+)$", gone[unit], re.MULTILINE):
+                Path(own).unlink(missing_ok=True)
         self.systemctl.run("daemon-reload")
         failed = [unit for unit, state in self.systemctl.show(units).items() if state.active == "failed"]
         if failed:

@@ -31,6 +31,13 @@ def defaults(role: str, loader: DataLoader) -> dict[str, Any]:
     return (loader.load_from_file(str(path), trusted_as_template=True) or {}) if path.exists() else {}
 
 
+@cache
+def role_variables(role: str) -> frozenset[str]:
+    """The names that a role works out itself: what an inventory says of them has no effect."""
+    path = ROLES / role / "vars" / "main.yml"
+    return frozenset(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else frozenset()
+
+
 def collect(role: str, variables: Mapping[str, Any], loader: DataLoader) -> tuple[dict[str, Any], list[str]]:
     """The values of all of a role's options for one host, and what is wrong with their types.
 

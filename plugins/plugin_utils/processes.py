@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import ROLES
-from ansible_collections.stockpot.stack.plugins.plugin_utils.units import unit_name
+from ansible_collections.stockpot.stack.plugins.plugin_utils.units import environment_files, unit_name
 
 # Without any time limit a task gets this long to end when its worker is stopped; seconds.
 STOP_TIMEOUT = 600
@@ -67,6 +67,7 @@ def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "--worker-tmp-dir=/dev/shm",
                     given["django_app_wsgi"],
                 ],
+                environment=given["django_app_web_environment"],
                 type="notify",
                 # gunicorn ends by itself when its graceful timeout is over.
                 stop_timeout=timeout + 10,
@@ -107,7 +108,7 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
             phase="workers",
             description=f"{given['celery_application']}: Celery worker {worker['name']} ({', '.join(worker['queues'])})",
             command=[*program, "worker", *_worker_options(worker)],
-            environment=worker.get("environment", {}),
+            environment={**given["celery_environment"], **worker.get("environment", {})},
             # SIGTERM is a warm shutdown: no more work is taken, what runs ends; SIGQUIT gives back what is not acknowledged.
             stop_timeout=_stop_timeout(worker),
             quit_signal="SIGQUIT",
@@ -118,7 +119,7 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
         and given["inventory_hostname"] in worker.get("hosts", [given["inventory_hostname"]])
     ]
     if given["celery_beat"]:
-        scheduler = given["celery_beat_scheduler"]
+        scheduler, state = given["celery_beat_scheduler"], given["celery_state_directory"]
         answers = ["--enable-remote-control", "--hostname", "celerybeat@%h"]
         definitions.append(
             _definition(
@@ -131,15 +132,33 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "beat",
                     *(["--scheduler", scheduler] if scheduler else []),
                     *(answers if given["celery_beat_remote_control"] else []),
+                    # Celery's own scheduler keeps a file, and may not write beside the source; the others do not look at it.
+                    *(["--schedule", f"/var/lib/{state}/celerybeat-schedule"] if state else []),
                     # systemd runs one; a pidfile that outlives a power cut would stop Beat from starting.
                     "--pidfile=",
                     *("--loglevel", given["celery_beat_loglevel"]),
                 ],
+                environment={**given["celery_environment"], **given["celery_beat_environment"]},
                 stop_timeout=30,
                 memory_max=given["celery_beat_memory_max"],
             )
         )
     return definitions
+
+
+def celery_nodes(workers: Iterable[Mapping[str, Any]], hosts: Mapping[str, str]) -> list[str]:
+    """The names by which a fleet's workers are known to Celery, sorted.
+
+    Args:
+        workers: `celery_workers`.
+        hosts: what each host that runs workers calls itself, by its name in the inventory.
+    """
+    return sorted(
+        f"{worker['name']}@{nodename}"
+        for worker in workers
+        for host, nodename in hosts.items()
+        if host in worker.get("hosts", [host])
+    )
 
 
 def complete_workers(given: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -234,8 +253,10 @@ def celery_canary(
         application: `celery_application`.
 
     Returns:
-        `workers` with name, unit, queues and pool of each, and `beat_unit`, which is empty where Beat does not run.
+        `workers` with name, unit, queues and pool of each, `beat_unit`, which is empty where Beat does not run, and
+        `environment_files`, those of the host's first worker or of its Beat: the canary reads what they read.
     """
+    definitions = list(definitions)
     units = {definition["name"]: unit_name(definition, application) for definition in definitions}
     return {
         "workers": [
@@ -249,6 +270,7 @@ def celery_canary(
             if f"worker-{worker['name']}" in units
         ],
         "beat_unit": units.get("beat", ""),
+        "environment_files": environment_files(definitions[0], application) if definitions else [],
     }
 
 

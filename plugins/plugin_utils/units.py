@@ -10,6 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
+from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_value
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 SECTIONS = ("Unit", "Service", "Install", "Socket")
@@ -53,6 +54,17 @@ def argument(text: Any) -> str:
     return word(text).replace("$", "$$")
 
 
+def own_environment_file(application: str, name: str) -> str:
+    """Where a process's own variables stand, for systemd alone to read."""
+    return f"/etc/{application}/processes/{name}.environment"
+
+
+def environment_files(definition: Mapping[str, Any], application: str) -> list[str]:
+    """The files that a process gets its variables from; what is in a later one wins, and its own come last."""
+    own = [own_environment_file(application, definition["name"])] if definition.get("environment") else []
+    return [*definition.get("environment_files", []), *own]
+
+
 def stop_seconds(definition: Mapping[str, Any]) -> int:
     """The longest a stop of a process can take until it is killed, in seconds."""
     return definition["stop_timeout"] + (definition["kill_timeout"] if definition["quit_signal"] else 0)
@@ -80,6 +92,8 @@ def process_services(
             "application": application,
             "process": process,
             "settings": {section: _lines(process["settings"].get(section, {})) for section in SECTIONS},
+            "environment_files": environment_files(process, application),
+            "own_environment_file": own_environment_file(application, process["name"]),
             "stop_program": STOP_PROGRAM,
             "stop_seconds": stop_seconds(process),
             # One line, in which only % is expanded.
@@ -102,6 +116,13 @@ def process_services(
             )
         read = services[-1]["files"]
         read += [{"path": path} for path in process["environment_files"]]
+        own = own_environment_file(application, process["name"])
+        if process["environment"]:
+            lines = [f"{name}={environment_value(value)}\n" for name, value in sorted(process["environment"].items())]
+            read.append({"path": own, "secret_content": "".join(lines), "mode": "0600"})
+        else:
+            # Of the time when it had some.
+            read[0]["replaces"] = own
         if process["quit_signal"]:
             read.append({"path": STOP_PROGRAM, "content": program, "mode": "0755", "loaded_by": "nothing"})
     return services

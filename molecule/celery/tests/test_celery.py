@@ -173,3 +173,18 @@ def test_the_canary_is_content_again(host_name: str, host: Host, converge_again:
 def test_redis_refused_nothing_that_celery_sent(host: Host) -> None:
     log = host.check_output("REDISCLI_AUTH='admin password of the test' redis-cli --user admin acl log")
     assert log == ""
+
+
+def test_keys_with_another_prefix_are_named_with_the_variable(
+    host: Any, host_name: str, converge_again: Callable[..., Any]
+) -> None:
+    before = host.file("/etc/press/environment").content_string
+    host.run_expect([0], "sed -i 's/^KEY_PREFIX=.*/KEY_PREFIX=\"other:\"/' /etc/press/environment")
+    try:
+        run = converge_again("-e", json.dumps({"celery_verify_timeout": 5}), limit=host_name, playbook="canary.yml")
+    finally:
+        host.run_expect([0], "printf %s %s > /etc/press/environment", before)
+    assert run.returncode != 0
+    # Where the project has no prefix, its user may touch every key: then nothing but the worker is missed.
+    said = {"celery-trixie": "redis_celery_key_prefix: ''", "celery-bookworm": "does not answer as letters@"}
+    assert said[host_name] in run.stdout

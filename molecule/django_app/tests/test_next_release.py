@@ -15,12 +15,28 @@ import pytest
 import testinfra
 import yaml
 from testinfra.host import Host
+from uv import find_uv_bin
 
 SCENARIO = Path(__file__).resolve().parent.parent
 LAB = SCENARIO.parent.parent / ".lab" / os.environ["STOCKPOT_LAB"]
 ENVIRONMENT = yaml.safe_load((SCENARIO / "converge.yml").read_text())[0]["vars"]["django_app_environment"]
 CURRENT = "readlink --canonicalize-existing /srv/library/current"
+FREEZE = "/opt/uv/bin/uv pip freeze --python /srv/library/current/venv/bin/python"
 PAGE = "curl --silent --show-error --fail --unix-socket /run/library/web.sock http://library.test/"
+
+PYPROJECT = """
+[project]
+name = "library"
+version = "1.0"
+requires-python = ">=3.11"
+dependencies = ["Django>=5.2,<5.3", "celery[redis]", "django-celery-beat"]
+
+[dependency-groups]
+production = ["psycopg[binary]"]
+
+[tool.setuptools]
+packages = ["library", "books"]
+"""
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +48,7 @@ def hosts() -> dict[str, Host]:
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project in a git repository: tag `broken` cannot be installed, tag `second` is another edition."""
+    """The project in a git repository: tag `broken` cannot be installed, tag `second` is another edition, `third` has uv's lock."""
     folder = tmp_path_factory.mktemp("repository") / "project"
     shutil.copytree(SCENARIO.parent / "shared/foreign_project", folder, ignore=shutil.ignore_patterns("__pycache__"))
     lock, page = folder / "backend/locked.txt", folder / "backend/books/templates/books/shelf.html"
@@ -53,6 +69,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commit("broken")
     lock.write_text(locked)
     commit("second")
+    page.write_text(page.read_text().replace("second edition", "third edition"))
+    (folder / "backend/pyproject.toml").write_text(PYPROJECT)
+    subprocess.run([find_uv_bin(), "lock", "--quiet"], cwd=folder / "backend", check=True)
+    commit("third")
     # Neither is what lies in the work tree.
     page.write_text("never committed")
     return folder
@@ -63,7 +83,7 @@ def deploy(
 ) -> subprocess.CompletedProcess[str]:
     """Deploy a version of the repository to all servers."""
     source = {"django_app_source": f"file://{repository}", "django_app_version": version}
-    return converge_again("-e", json.dumps(source | variables))
+    return converge_again("-e", json.dumps(source | {"django_app_requirements": "locked.txt"} | variables))
 
 
 def test_a_value_of_several_lines_is_refused_by_name_and_not_shown(
@@ -150,3 +170,35 @@ def test_a_branch_that_is_pushed_to_meanwhile_gives_all_servers_the_same(
     assert pushed_to.read_text().splitlines() == ["pushed", "pushed"]
     for host in hosts.values():
         assert "Lending library, edition 0" in host.check_output(PAGE)
+
+
+def test_a_python_that_is_not_there_is_refused_before_anything_changes(
+    hosts: dict[str, Host], repository: Path, converge_again: Callable
+) -> None:
+    before = {name: host.check_output(CURRENT) for name, host in hosts.items()}
+    run = deploy(converge_again, repository, "second", django_app_python="/opt/python3.99/bin/python3")
+    assert run.returncode != 0
+    for name in hosts:
+        assert f"django_app_python: {name} has no Python at /opt/python3.99/bin/python3." in run.stdout
+    assert {name: host.check_output(CURRENT) for name, host in hosts.items()} == before
+
+
+def test_a_lock_of_uv_s_is_installed_with_what_it_lacks_by_a_python_of_one_s_choice(
+    hosts: dict[str, Host], repository: Path, converge_again: Callable, tmp_path: Path
+) -> None:
+    given = {
+        "django_app_requirements": "uv.lock",
+        "django_app_dependency_groups": ["production"],
+        "django_app_lock": str(tmp_path / "requirements.txt"),
+        "django_app_python": "/usr/bin/python3",
+        "django_app_install_project": True,
+    }
+    run = deploy(converge_again, repository, "third", **given)
+    assert run.returncode == 0, run.stdout
+    locked = (tmp_path / "requirements.txt").read_text()
+    assert "\ngunicorn==" in locked
+    for host in hosts.values():
+        assert "third edition" in host.check_output(PAGE)
+        installed = host.check_output(FREEZE).splitlines()
+        assert {"gunicorn", "psycopg"} <= {line.partition("==")[0] for line in installed}
+        assert [line.partition(" @ ")[0] for line in installed if f"\n{line} " not in locked] == ["library"]

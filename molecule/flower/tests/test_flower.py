@@ -66,6 +66,21 @@ def test_it_sees_the_worker_through_the_prefix_of_the_broker(
     assert wait_until(workers, timeout=40) == [f"letters@{host_name}"]
 
 
+def test_a_blind_flower_fails_the_run_and_the_variable_is_named(
+    host_name: str, converge_again: Callable[..., Any]
+) -> None:
+    """It sees this host's worker, and is asked for another one too."""
+    seeing = {"flower_expected_workers": [f"letters@{host_name}"]}
+    assert converge_again("-e", json.dumps(seeing), limit=host_name, playbook="seen.yml").returncode == 0
+    missing = {"flower_expected_workers": [f"letters@{host_name}", "pages@elsewhere"]}
+    run = converge_again("-e", json.dumps(missing), limit=host_name, playbook="seen.yml")
+    assert run.returncode != 0
+    assert "does not see pages@elsewhere" in run.stdout
+    assert "flower_key_prefix" in run.stdout
+    assert PASSWORD not in run.stdout
+    assert "celery-password-of-the-test" not in run.stdout
+
+
 def test_it_shows_no_secret_of_the_project(
     ask: Callable[..., Any], host_name: str, wait_until: Callable[..., Any]
 ) -> None:

@@ -60,6 +60,17 @@ def address(host: Host) -> str:
     return host.check_output("hostname -I").split()[0]
 
 
+def test_extensions_that_need_a_superuser_are_there(host: Host) -> None:
+    """A migration's CREATE EXTENSION IF NOT EXISTS, which the application's role may not run by itself, passes."""
+    sql = (
+        "CREATE EXTENSION IF NOT EXISTS citext; CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\"; SELECT 'A'::citext = 'a'"
+    )
+    answer = connect(host, sql)
+    assert answer.rc == 0, answer.stderr
+    assert answer.stdout.splitlines()[-1] == "t"
+    assert connect(host, "CREATE EXTENSION pg_visibility").rc != 0
+
+
 def test_the_right_password_opens_the_application_s_database(host: Host) -> None:
     """The role logs in over TCP, owns its database and may create tables."""
     answer = connect(host, "CREATE TABLE a (b int); DROP TABLE a; SELECT current_user || '@' || current_database()")

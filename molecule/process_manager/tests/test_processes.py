@@ -58,7 +58,14 @@ def test_all_processes_start_at_boot(host: Any) -> None:
 
 def test_arguments_and_variables_arrive_as_they_were_written(host: Any) -> None:
     assert seen(host)["arguments"] == ["a b", "100%", "$HOME", '"']
+    # Its own win over those in the file.
     assert seen(host)["environment"] == {"GREETING": "it's $HOME, 5%", "VALUE": "first"}
+
+
+def test_a_processs_own_variables_are_for_root_alone(host: Any) -> None:
+    file = host.file("/etc/shop/processes/early.environment")
+    assert (file.user, file.mode) == ("root", 0o600)
+    assert "GREETING" not in host.check_output("systemctl show shop-early.service")
 
 
 def test_a_process_writes_only_where_it_may(host: Any) -> None:
@@ -170,6 +177,7 @@ def test_a_changed_environment_file_restarts_its_process_and_no_other(host: Any,
 def test_what_is_no_longer_defined_is_stopped_and_removed(host: Any, runs: dict[str, Any]) -> None:
     state = show(host, "shop-deaf.service", "LoadState", "ActiveState", "UnitFileState")
     assert state == {"LoadState": "not-found", "ActiveState": "inactive", "UnitFileState": ""}
+    assert not host.file("/etc/shop/processes/deaf.environment").exists
     assert host.run("systemctl list-units --failed --plain --no-legend 'shop-*'").stdout == ""
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from celery import Celery
 
 STATE = Path("/var/lib/press")
-PREFIX = {"global_keyprefix": os.environ["KEY_PREFIX"]}
+# A project without one does not name the option at all.
+PREFIX = {"global_keyprefix": prefix} if (prefix := os.environ["KEY_PREFIX"]) else {}
 
 app = Celery("press")
 app.conf.update(
@@ -24,7 +25,6 @@ app.conf.update(
     task_default_queue="letters",
     task_routes={"press.page": {"queue": "pages"}},
     beat_schedule={"tick": {"task": "press.tick", "schedule": 1}},
-    beat_schedule_filename=str(STATE / "schedule"),
 )
 
 

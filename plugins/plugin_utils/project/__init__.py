@@ -1,44 +1,129 @@
-"""A Django project, packed on the control node into an archive whose name is its content."""
+"""A Django project, packed on the control node into an archive whose name is its content, with the packages it needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import os
+import posixpath
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from .archive import digest_of, entries_of, link_problems, store
-from .requirements import requirement_problems
-from .source import ProjectError, find_source
+from .archive import Entry, digest_of, entries_of, link_problems, static_problems, store
+from .lock import lock_project
+from .locks import Wanted
+from .resolve import Index
+from .source import ProjectError, Source, find_source
 
 
-def pack(
-    *, source: str, version: str, subdirectory: str, requirements: str, packages: Iterable[str], cache: Path
-) -> dict[str, str]:
-    """Pack a project.
+@dataclass(frozen=True)
+class Project:
+    """What an operator says of a project.
 
-    Args:
+    Attributes:
         source: absolute path of a folder on this machine, or a git address.
         version: tag, branch or commit; empty packs a folder as it lies there.
         subdirectory: folder inside the source that holds manage.py; empty for its top.
-        requirements: requirements file with hashes, relative to manage.py's folder.
-        packages: what the requirements file has to hold.
-        cache: folder for archives and fetched repositories.
+        requirements: files that say which packages it needs, relative to manage.py's folder.
+        extras: optional dependencies to install, by name.
+        dependency_groups: groups of dependencies to install, by name.
+        overlay: requirements of the deployment's own.
+        static_root: folder that visitors may read, relative to manage.py's; empty for none.
+        lock: path of the lock on this machine for a project that has none which servers can use as it is.
+        index: where packages come from.
+    """
+
+    source: str
+    version: str = ""
+    subdirectory: str = ""
+    requirements: Sequence[str] = ("requirements.txt",)
+    extras: Sequence[str] = ()
+    dependency_groups: Sequence[str] = ()
+    overlay: Sequence[str] = ()
+    static_root: str = ""
+    lock: Path | None = None
+    index: Index = field(default_factory=Index)
+
+
+def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[str, Any]:
+    """Pack a project.
+
+    Args:
+        project: what is packed.
+        pythons: the version of Python that each server builds it with.
+        cache: folder for archives, locks and fetched repositories.
 
     Returns:
-        `archive` (its path), `digest` (of the content) and `commit` (empty without a version).
+        `archive` (its path), `digest` (of all that is installed), `commit` (empty without a version), `requirements` (path of
+        what is installed, empty when the project's own files are), `sources` (what is installed without hashes), and
+        `lock_before` and `lock_after`, the texts of the lock; they differ when it is to be written.
 
     Raises:
         ProjectError: with a sentence for everything that the operator has to change.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    found = find_source(source=source, version=version, subdirectory=subdirectory, cache=cache)
+    found = find_source(source=project.source, version=project.version, subdirectory=project.subdirectory, cache=cache)
     entries = entries_of(found, cache)
     if "manage.py" not in entries:
         raise ProjectError(
-            f"django_app_subdirectory: there is no manage.py in {'/'.join(filter(None, (source, subdirectory)))}. "
+            f"django_app_subdirectory: there is no manage.py in {'/'.join(filter(None, (project.source, project.subdirectory)))}. "
             "Name the folder that holds it."
         )
-    problems = [*link_problems(entries), *requirement_problems(entries, requirements, packages)]
+    problems = [*link_problems(entries), *static_problems(entries, project.static_root)]
+    try:
+        locked = lock_project(
+            files_of(found, entries, project, cache),
+            requirements=project.requirements,
+            wanted=Wanted.named(project.extras, project.dependency_groups),
+            overlay=project.overlay,
+            index=project.index,
+            path=project.lock,
+            pythons=pythons,
+        )
+    except ProjectError as error:
+        raise ProjectError(*problems, *error.problems) from error
     if problems:
         raise ProjectError(*problems)
     digest = digest_of(entries)
-    return {"archive": str(store(entries, digest, cache)), "digest": digest, "commit": found.commit}
+    requirements = ""
+    if locked.text:
+        requirements = str(stored(locked.hashed, cache))
+        digest = hashlib.sha256(f"{digest} {locked.hashed} {locked.sources}".encode()).hexdigest()
+    return {
+        "archive": str(store(entries, digest_of(entries), cache)),
+        "digest": digest,
+        "commit": found.commit,
+        "requirements": requirements,
+        "sources": locked.sources,
+        "lock_before": locked.before,
+        "lock_after": locked.text or locked.before,
+    }
+
+
+def files_of(found: Source, entries: Mapping[str, Entry], project: Project, cache: Path) -> Mapping[str, Entry]:
+    """The project's files by name, relative to manage.py's folder; those above it too where a lock is among them."""
+    inside = posixpath.normpath(project.subdirectory) if project.subdirectory else "."
+    if inside == "." or not any(posixpath.normpath(name).startswith("..") for name in project.requirements):
+        return entries
+    top = posixpath.normpath(posixpath.join(found.inside, *[".."] * len(inside.split("/")))) if found.commit else ""
+    folder = (
+        found.folder
+        if found.commit
+        else Path(os.path.normpath(found.folder.joinpath(*[".."] * len(inside.split("/")))))
+    )
+    above = entries_of(Source(folder, found.commit, "" if top == "." else top), cache)
+    return {posixpath.relpath(name, inside): entry for name, entry in above.items()}
+
+
+def stored(text: str, cache: Path) -> Path:
+    """A file of the cache with this text, written in one step."""
+    path = cache / f"{hashlib.sha256(text.encode()).hexdigest()}.txt"
+    if path.exists():
+        os.utime(path)
+    else:
+        with tempfile.NamedTemporaryFile("w", dir=cache, prefix=".lock-", delete=False) as file:
+            file.write(text)
+        os.replace(file.name, path)
+    return path

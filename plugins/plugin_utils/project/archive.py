@@ -12,11 +12,13 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .source import ProjectError, Source, git, in_git
 
 ARCHIVES_KEPT = 10
+# What is no static file, by the end of its name.
+SOURCES = (".py", ".env", ".key", ".sqlite3")
 LEFT_OUT = {".git", ".hg", ".svn", "__pycache__", "node_modules", ".tox", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
 
 
@@ -129,6 +131,31 @@ def link_problems(entries: Mapping[str, Entry]) -> list[str]:
     ]
 
 
+def static_problems(entries: Mapping[str, Entry], static_root: str) -> list[str]:
+    """Why the folder of the static files must not be shown to visitors, a sentence or none: it holds source, or is a link.
+
+    Args:
+        entries: the project's files.
+        static_root: the folder, relative to the project; empty for none.
+    """
+    folder = posixpath.normpath(static_root) if static_root else ""
+    if not folder:
+        return []
+    parents = [folder, *(str(parent) for parent in PurePosixPath(folder).parents)]
+    for name in parents:
+        if name in entries:
+            return [
+                f"django_app_static_root is {static_root}, but {name} is a link or a file in the project: name a folder."
+            ]
+    source = next((name for name in sorted(entries) if name.startswith(f"{folder}/") and name.endswith(SOURCES)), "")
+    if not source:
+        return []
+    return [
+        f"django_app_static_root is {static_root}, where the project keeps source ({source}), which visitors would read: "
+        "name the folder that STATIC_ROOT collects into, and nothing else."
+    ]
+
+
 def digest_of(entries: Mapping[str, Entry]) -> str:
     """SHA-256 over names, kinds, modes and contents, independent of order and times."""
     digest = hashlib.sha256()
@@ -175,7 +202,7 @@ def write_archive(entries: Mapping[str, Entry], path: Path) -> None:
 
 
 def forget_old_archives(cache: Path) -> None:
-    """Keep the archives used last."""
+    """Keep the archives used last, and as many locks."""
 
     def age(path: Path) -> float:
         try:
@@ -183,5 +210,6 @@ def forget_old_archives(cache: Path) -> None:
         except FileNotFoundError:  # another run cleans the same cache
             return 0
 
-    for path in sorted(cache.glob("*.tar.gz"), key=age)[ARCHIVES_KEPT:]:
-        path.unlink(missing_ok=True)
+    for kind in ("*.tar.gz", "*.txt"):
+        for path in sorted(cache.glob(kind), key=age)[ARCHIVES_KEPT:]:
+            path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import NO_USE_IN_POOL, complete_workers, pool_of
 
 POSITIVE = (
@@ -31,6 +32,11 @@ def problems(given: Mapping[str, Any]) -> list[str]:
     found += [
         f"celery_workers: worker {worker['name']!r}: {problem}" for worker in workers for problem in _problems(worker)
     ]
+    for name in ("celery_environment", "celery_beat_environment"):
+        found += environment_problems(given[name], name)
+    for worker in workers:
+        where = f"celery_workers: worker {worker['name']!r}: environment"
+        found += environment_problems(worker.get("environment", {}), where)
     consumed = {queue for worker in workers for queue in worker["queues"]}
     found += [
         f"celery_routed_queues: no worker consumes {queue!r}; add it to the `queues` of a worker in celery_workers."

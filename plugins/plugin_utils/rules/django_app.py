@@ -8,13 +8,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import URL_PASSWORD, environment_problems
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project.locks import KINDS, reader_of
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project.python import KNOWN
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.source import subdirectory_problems
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import application_problems
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import (
+    DEPLOYED,
+    application_problems,
+    served_folder_problems,
+)
+from packaging.requirements import InvalidRequirement, Requirement
 
 MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 # What systemd-tmpfiles and unit files take without quoting.
 PLAIN_PATH = re.compile(r"(/(?!\.\.?(/|$))[^\s/%\"'\\]+)+/?")
 ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[0-9.]+):(\d{1,5})")
+ENVIRONMENTS = ("django_app_environment", "django_app_web_environment", "django_app_manage_environment")
 LEAST = {
     "django_app_keep_releases": 1,
     "django_app_web_workers": 1,
@@ -28,8 +36,10 @@ def problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the arguments of the role django_app; a sentence each, without a secret in it."""
     found = [
         *_project(given),
-        *environment_problems(given["django_app_environment"], "django_app_environment"),
+        *(problem for name in ENVIRONMENTS for problem in environment_problems(given[name], name)),
         *_paths(given),
+        *_packages(given),
+        *_python(given),
         *_commands(given),
         *_processes(given),
         *(
@@ -61,16 +71,76 @@ def _project(given: Mapping[str, Any]) -> list[str]:
     return found + list(archive.get("problems", []))
 
 
+def _packages(given: Mapping[str, Any]) -> list[str]:
+    found = []
+    named = given["django_app_requirements"]
+    files = [named] if isinstance(named, str) else named
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        return ["django_app_requirements: write a file's name, or a list of names."]
+    if not [file for file in files if file]:
+        found.append(f"django_app_requirements is empty: name the project's lock or requirements file: {KINDS}.")
+    top = given["django_app_subdirectory"]
+    top = "" if subdirectory_problems(top) else top
+    for file in filter(None, files):
+        if posixpath.normpath(posixpath.join(top, file)).split("/")[0] in ("", ".", ".."):
+            found.append(
+                f"django_app_requirements: {file} has to be inside the source, relative to manage.py's folder."
+            )
+        elif not reader_of(file):
+            found.append(f"django_app_requirements: {file} is of no kind that can be installed. Name one of {KINDS}.")
+    for requirement in given["django_app_overlay"]:
+        try:
+            Requirement(requirement)
+        except InvalidRequirement:
+            found.append(f"django_app_overlay: {requirement!r} is no requirement: write it such as gunicorn>=23.")
+    if given["django_app_lock"] and not given["django_app_lock"].startswith("/"):
+        found.append(
+            "django_app_lock has to be an absolute path on the control node: begin it with {{ inventory_dir }}/."
+        )
+    for name in ("django_app_index_url", "django_app_extra_index_urls"):
+        # Never shown: it may hold a login.
+        addresses = [given[name]] if isinstance(given[name], str) else given[name]
+        if not all(re.fullmatch(r"https?://\S+", address) for address in filter(None, addresses)):
+            found.append(f"{name}: an address is no URL: write it such as https://packages.example.com/simple.")
+    from_git = [source for source in given["django_app_archive"].get("sources", []) if "git+" in source]
+    if from_git and "git" not in given["django_app_packages"]:
+        found.append(
+            f"django_app_packages has to hold git: servers fetch {', '.join(from_git)} at its commit, from its repository."
+        )
+    return found
+
+
+def _python(given: Mapping[str, Any]) -> list[str]:
+    python, mirror = given["django_app_python"], given["django_app_python_mirror"]
+    found = []
+    version = re.fullmatch(r"(3\.\d+)(\.\d+)?", python)
+    if python and not PLAIN_PATH.fullmatch(python) and not (version and version[1] in KNOWN):
+        found.append(
+            f"django_app_python is {python!r}: write an interpreter's path, or one of the versions {', '.join(KNOWN)} in quotes."
+        )
+    if mirror and not re.fullmatch(r"(https?|file)://\S+", mirror):
+        found.append(
+            f"django_app_python_mirror is {mirror!r}: write a URL, or file:///path of a folder on the servers."
+        )
+    return found
+
+
 def _paths(given: Mapping[str, Any]) -> list[str]:
     found = subdirectory_problems(given["django_app_subdirectory"])
-    for name in ("django_app_requirements", "django_app_static_root"):
-        if given[name] and posixpath.normpath(given[name]).split("/")[0] in ("", ".", ".."):
-            found.append(f"{name} is {given[name]!r}: it has to be inside manage.py's folder, relative to it.")
-    if not given["django_app_requirements"]:
-        found.append("django_app_requirements is empty: name the requirements file with hashes.")
+    static = given["django_app_static_root"]
+    if static and posixpath.normpath(static).split("/")[0] in ("", ".", ".."):
+        found.append(f"django_app_static_root is {static!r}: it has to be inside manage.py's folder, relative to it.")
     media = given["django_app_media_root"]
     if media and not PLAIN_PATH.fullmatch(media):
         found.append(f"django_app_media_root is {media!r}: it has to be an absolute path without spaces or quotes.")
+    elif DEPLOYED.fullmatch(posixpath.normpath(media)):
+        found.append(
+            f"django_app_media_root is {media!r}: it would be gone with the release. Name a folder outside of it, such as "
+            f"/srv/{given['django_app_name']}/media."
+        )
+    else:
+        # The application may write there, and the proxy shows what it finds.
+        found += served_folder_problems("django_app_media_root", media, given["django_app_name"])
     bind = given["django_app_bind"]
     address = ADDRESS.fullmatch(bind)
     if not PLAIN_PATH.fullmatch(bind) and not (address and int(address[2]) <= 65535):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible_collections.stockpot.stack.plugins.plugin_utils.nginx import certificate_entries, pem
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import is_network
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import is_network, served_folder_problems
 
 APPLICATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 SERVER_NAME = re.compile(r"~\S+|\[[0-9A-Fa-f:.]+\]|[\w*.-]+")
@@ -128,6 +128,8 @@ def _files(given: Mapping[str, Any]) -> Iterator[str]:
         path, url = given[f"nginx_{kind}_path"], given[f"nginx_{kind}_url"]
         if path and not re.fullmatch(r"/[^\s;{}\"'$]*", path):
             yield f"nginx_{kind}_path: {path!r} is no absolute path: begin it with a slash, and leave out spaces and quotes."
+        else:
+            yield from served_folder_problems(f"nginx_{kind}_path", path, given["nginx_application"])
         if path and not URL_PATH.fullmatch("/" + url.strip("/")):
             yield f"nginx_{kind}_url: {url!r} is no path of the site: give one like /{kind}/, without scheme and host."
     if given["nginx_media_private"] and not given["nginx_media_path"]:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 
 # The major versions that are supported.
 DEBIANS = ("12", "13")
 APPLICATION = re.compile(r"[a-z][a-z0-9-]{0,24}")
+# What nobody outside may read: of the system, and of a deployment (its source, virtualenv and releases).
+PRIVATE = re.compile(
+    r"/(boot|dev|etc|proc|root|run|sys|tmp)(/.*)?"
+    r"|/var/(backups|cache|log|mail|spool|tmp)(/.*)?|/var/lib/(private|redis|postgresql|systemd|dpkg)(/.*)?"
+    r"|/srv/[^/]+/(current|releases/[^/]+)(/(source|venv(/.*)?))?|/srv/[^/]+/releases"
+)
+# A folder that holds others' folders is nobody's to serve.
+SHARED = re.compile(r"/|/(bin|home|lib|media|mnt|opt|sbin|srv|usr|var)|/home/[^/]+|/(usr|var)/(lib|local|share|www)")
+DEPLOYED = re.compile(r"/srv/([^/]+)/(?:current|releases)/.*")
 
 
 def application_problems(variable: str, name: str) -> list[str]:
@@ -27,3 +37,23 @@ def is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def served_folder_problems(variable: str, path: str, application: str) -> list[str]:
+    """Why a folder must not be shown to visitors; the sentence begins with the variable.
+
+    Args:
+        variable: what holds the path.
+        path: an absolute path; empty for none.
+        application: whose folder it may be; a release of another application is never shown.
+    """
+    folder = posixpath.normpath(path).replace("//", "/") if path else ""
+    if not folder:
+        return []
+    if PRIVATE.fullmatch(folder) or SHARED.fullmatch(folder) or folder == f"/srv/{application}":
+        what = "holds what nobody outside may read"
+    elif (other := DEPLOYED.fullmatch(folder)) and other[1] != application:
+        what = f"belongs to another application, {other[1]}"
+    else:
+        return []
+    return [f"{variable} is {path!r}, which {what}: name a folder that holds nothing but what visitors may see."]

@@ -34,6 +34,11 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         if not is_network(address)
     ]
     found += [
+        f"postgresql_extensions: {name!r} is no extension's name, such as citext or uuid-ossp."
+        for name in given["postgresql_extensions"]
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*", name)
+    ]
+    found += [
         f"postgresql_settings: {name} belongs to the role; take the variable for it, if there is one."
         for name in given["postgresql_settings"]
         if name.lower() in OWN_SETTINGS

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils import units
+from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.memory import LIMIT
 
 SOCKET = re.compile(r"/[^\s%]+|(\[[0-9a-fA-F:]+\]|[0-9.]+):[0-9]+")
@@ -41,11 +42,7 @@ def _definition(definition: Mapping[str, Any]) -> list[str]:
         found.append(
             f"the command has to begin with a program's absolute path, not {definition['command'][:1]}. Write it out."
         )
-    found += [
-        f"{name!r} is no name for an environment variable. Use letters, digits and underscores."
-        for name in definition["environment"]
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)
-    ]
+    found += environment_problems(definition["environment"], "environment")
     found += [
         f"{key} is {definition[key]!r}: write it without spaces, quotes and %."
         for key in PLAIN

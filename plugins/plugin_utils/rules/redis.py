@@ -38,11 +38,12 @@ def _users(given: Mapping[str, Any]) -> list[str]:
 def _prefixes(given: Mapping[str, Any]) -> list[str]:
     cache, celery = given["redis_cache_key_prefix"], given["redis_celery_key_prefix"]
     found = [
-        f"{name} is {given[name]!r}: it has to be letters and digits, ended by one of : _ . -"
+        f"{name} is {given[name]!r}: it has to be letters and digits, ended by one of : _ . -, or empty."
         for name in ("redis_cache_key_prefix", "redis_celery_key_prefix")
-        if not re.fullmatch(r"[A-Za-z0-9_.:-]*[:_.-]", given[name])
+        if not re.fullmatch(r"([A-Za-z0-9_.:-]*[:_.-])?", given[name])
     ]
-    if cache.startswith(celery) or celery.startswith(cache):
+    # Without a prefix a user has all keys.
+    if cache and celery and (cache.startswith(celery) or celery.startswith(cache)):
         found.append(
             "redis_celery_key_prefix and redis_cache_key_prefix: neither may begin with the other; change one."
         )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
@@ -72,7 +75,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "type": "bool",
         "description": "Whether services may listen for other servers on public addresses.",
     },
-    "site_health_path": {"type": "str", "description": "The path that a site that works answers with 200."},
+    "site_health_path": {"type": "str", "description": "The page that a site that works answers; empty for none."},
     "site_names": {"type": "list", "elements": "str", "description": "The site's host names, the main one first."},
     **{
         f"topology_{group}": {"type": "list", "elements": "str", "description": f"The hosts of the group {group}."}
@@ -122,7 +125,7 @@ def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
     # The role celery tells itself what is wrong with them.
     celery, _ = arguments.collect("celery", variables, loader)
     given = Given({**celery, **typed})
-    found += [*_platform(variables), *_renamed(variables)]
+    found += [*_platform(variables), *_renamed(variables), *_unknown(variables)]
     for rule in RULES:
         try:
             found += rule(given)
@@ -210,6 +213,32 @@ def _renamed(variables: Mapping[str, Any]) -> list[str]:
     return [f"{old} is called {new} now: rename it." for old, new in RENAMED.items() if old in variables]
 
 
+def _unknown(variables: Mapping[str, Any]) -> list[str]:
+    """Variables with a role's prefix that no role looks at: those that it works out itself, and misspelt ones."""
+    found = []
+    known = _known()
+    for role in sorted({role for roles in ROLES.values() for role in roles} | {"uv"}):
+        computed = {name for name in arguments.role_variables(role) if not name.startswith("_")}
+        for name in sorted(name for name in variables if name.startswith(f"{role}_") and name not in known):
+            if name in computed:
+                found.append(f"{name} is worked out by the role {role} and cannot be set: take it out.")
+            # Not the plural of one of ours: other roles call theirs so.
+            elif name.removesuffix("s") not in known and (
+                near := difflib.get_close_matches(name, known, n=1, cutoff=0.93)
+            ):
+                found.append(f"{name} is no variable of the role {role}: did you mean {near[0]}?")
+    return found
+
+
+@cache
+def _known() -> frozenset[str]:
+    """The options of all roles, and what the deployment's own group_vars set beside them."""
+    roles = {role for roles in ROLES.values() for role in roles} | {"uv"}
+    options = {name for role in roles for name in arguments.options(role)}
+    files = (arguments.ROLES.parent / "group_vars/all").glob("*.yml")
+    return frozenset(options.union(*(yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in files)))
+
+
 def _workers(given: Given) -> list[str]:
     if not given["celery_workers"]:
         return ["celery_workers is empty: no task would ever run. Define a worker."]
@@ -267,8 +296,10 @@ def _health_path(given: Given) -> list[str]:
     path = given["site_health_path"]
     return (
         []
-        if path.startswith("/")
-        else [f"site_health_path is {path!r}: it has to begin with a slash, such as /readyz."]
+        if path.startswith("/") or not path
+        else [
+            f"site_health_path is {path!r}: it has to begin with a slash, such as /readyz, or be empty to ask no page."
+        ]
     )
 
 

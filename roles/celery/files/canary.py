@@ -288,6 +288,14 @@ def look(config: dict[str, Any]) -> tuple[list[str], list[str]]:
         canary.problems.append(
             f"The broker cannot be reached: {error}. Is it up, and is its address in the environment file right?"
         )
+    except Exception as error:
+        if type(error).__name__ != "NoPermissionError":
+            raise
+        canary.problems.append(
+            f"Redis refuses what Celery does: {error}. The keys it uses begin with another prefix than redis_celery_key_prefix says: give "
+            "both broker_transport_options and result_backend_transport_options that global_keyprefix, or, where the project cannot, set "
+            "redis_celery_key_prefix: ''."
+        )
     return canary.problems, canary.notes
 
 
