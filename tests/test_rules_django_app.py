@@ -118,7 +118,7 @@ def test_what_works_passes(changes: dict[str, Any]) -> None:
         ("django_app_web_threads", -1, "at least 1"),
         ("django_app_web_timeout", 0, "at least 1"),
         ("django_app_web_max_requests", -1, "at least 0"),
-        ("django_app_environment", {"LIBRARY_KEY": "a\nb"}, "base64"),
+        ("django_app_environment", {"LIBRARY_KEY": "a\0b"}, "base64"),
         ("django_app_web_environment", {"A": True}, "in quotes"),
         ("django_app_manage_environment", {"A-B": "1"}, "no name"),
         ("django_app_archive", {"skipped": True}, "project_archive"),
