@@ -7,8 +7,10 @@ from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils import (
     addresses,
+    commands,
     environment,
     nginx,
+    placed,
     processes,
     redis,
     units,
@@ -25,10 +27,15 @@ class FilterModule:
             "celery_nodes": processes.celery_nodes,
             "certificate_entries": nginx.certificate_entries,
             "environment_value": environment.environment_value,
+            "file_paths": placed.file_paths,
             "nginx_logins": nginx.nginx_logins,
             "pem": nginx.pem,
+            "once_commands": commands.once_commands,
+            "placed_files": placed.placed_files,
             "private_address": addresses.private_address,
             "process_services": units.process_services,
             "redis_memory_bytes": redis.memory_bytes,
+            "release_links": placed.release_links,
+            "shared_folders": placed.shared_folders,
             "without_secrets": environment.without_secrets,
         }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .archive import Entry, digest_of, entries_of, link_problems, static_problems, store
+from .archive import Entry, digest_of, entries_of, file_problems, link_problems, shared_problems, static_problems, store
 from .build import Command, built
 from .lock import lock_project
 from .locks import Wanted
@@ -34,6 +34,8 @@ class Project:
         build_commands: what is run on a copy of the source before it is packed.
         build_excludes: names of folders that these make and servers do not need.
         static_root: folder that visitors may read, relative to manage.py's; empty for none.
+        shared_paths: folders that outlive a release, relative to manage.py's.
+        files: paths of files that the project is given; those inside it are relative to manage.py's folder.
         lock: path of the lock on this machine for a project that has none which servers can use as it is.
         index: where packages come from.
     """
@@ -48,6 +50,8 @@ class Project:
     build_commands: Sequence[Command] = ()
     build_excludes: Sequence[str] = ()
     static_root: str = ""
+    shared_paths: Sequence[str] = ()
+    files: Sequence[str] = ()
     lock: Path | None = None
     index: Index = field(default_factory=Index)
 
@@ -76,7 +80,7 @@ def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[s
             f"django_app_subdirectory: there is no manage.py in {'/'.join(filter(None, (project.source, project.subdirectory)))}. "
             "Name the folder that holds it."
         )
-    problems = [*link_problems(entries), *static_problems(entries, project.static_root)]
+    problems = problems_of(entries, project)
     try:
         locked = lock_project(
             files_of(found, entries, project, cache),
@@ -93,7 +97,7 @@ def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[s
         raise ProjectError(*problems)
     if project.build_commands:
         entries = built_entries(found, project, cache)
-        if problems := [*link_problems(entries), *static_problems(entries, project.static_root)]:
+        if problems := problems_of(entries, project):
             raise ProjectError(*problems)
     digest = digest_of(entries)
     requirements = ""
@@ -109,6 +113,16 @@ def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[s
         "lock_before": locked.before,
         "lock_after": locked.text or locked.before,
     }
+
+
+def problems_of(entries: Mapping[str, Entry], project: Project) -> list[str]:
+    """What is wrong with the files of a project, a sentence each."""
+    return [
+        *link_problems(entries),
+        *static_problems(entries, project.static_root),
+        *shared_problems(entries, map(posixpath.normpath, project.shared_paths)),
+        *file_problems(entries, [posixpath.normpath(path) for path in project.files if not path.startswith("/")]),
+    ]
 
 
 def files_of(found: Source, entries: Mapping[str, Entry], project: Project, cache: Path) -> Mapping[str, Entry]:

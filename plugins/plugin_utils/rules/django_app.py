@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import URL_PASSWORD, environment_problems
+from ansible_collections.stockpot.stack.plugins.plugin_utils.placed import placed_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.build import command_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.locks import KINDS, reader_of
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.python import KNOWN
@@ -24,6 +25,7 @@ MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 PLAIN_PATH = re.compile(r"(/(?!\.\.?(/|$))[^\s/%\"'\\]+)+/?")
 ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[0-9.]+):(\d{1,5})")
 ENVIRONMENTS = ("django_app_environment", "django_app_web_environment", "django_app_manage_environment")
+MANAGE_COMMANDS = tuple(f"django_app_{when}_commands" for when in ("check", "release", "once", "host_release"))
 LEAST = {
     "django_app_keep_releases": 1,
     "django_app_web_workers": 1,
@@ -43,6 +45,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         *_python(given),
         *_commands(given),
         *_processes(given),
+        *placed_problems(given),
         *(
             f"{name} is {given[name]}: it has to be at least {least}."
             for name, least in LEAST.items()
@@ -151,7 +154,11 @@ def _paths(given: Mapping[str, Any]) -> list[str]:
 
 def _commands(given: Mapping[str, Any]) -> list[str]:
     return [
-        *command_problems("django_app_build_commands", given["django_app_build_commands"]),
+        *(
+            problem
+            for name in ("django_app_build_commands", "django_app_host_build_commands")
+            for problem in command_problems(name, given[name])
+        ),
         *_manage_commands(given),
     ]
 
@@ -159,7 +166,7 @@ def _commands(given: Mapping[str, Any]) -> list[str]:
 def _manage_commands(given: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} holds {command!r}: write a manage.py command as a list of words, such as [check, --deploy]."
-        for name in ("django_app_check_commands", "django_app_release_commands")
+        for name in MANAGE_COMMANDS
         for command in given[name]
         if not isinstance(command, list)
         or not command
