@@ -13,6 +13,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils import (
     redis,
     units,
 )
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project import advice
 
 
 class FilterModule:
@@ -28,6 +29,7 @@ class FilterModule:
             "nginx_logins": nginx.nginx_logins,
             "pem": nginx.pem,
             "private_address": addresses.private_address,
+            "project_advice": advice.project_advice,
             "process_services": units.process_services,
             "redis_memory_bytes": redis.memory_bytes,
             "without_secrets": environment.without_secrets,

@@ -75,6 +75,18 @@ options:
     type: list
     elements: str
     default: []
+  settings_module:
+    description: The settings module; refused where the project plainly holds another one. Empty is not looked at, as below.
+    type: str
+    default: ""
+  wsgi:
+    description: Its WSGI callable, C(module:callable).
+    type: str
+    default: ""
+  celery_app:
+    description: What C(celery -A) is given.
+    type: str
+    default: ""
   static_root:
     description: Folder that visitors may read, relative to manage.py's; refused where the project keeps source in it.
     type: str

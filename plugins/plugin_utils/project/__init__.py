@@ -14,6 +14,7 @@ from typing import Any
 from .archive import Entry, digest_of, entries_of, link_problems, static_problems, store
 from .lock import lock_project
 from .locks import Wanted
+from .parts import Parts, part_problems
 from .resolve import Index
 from .source import ProjectError, Source, find_source
 
@@ -33,6 +34,7 @@ class Project:
         static_root: folder that visitors may read, relative to manage.py's; empty for none.
         lock: path of the lock on this machine for a project that has none which servers can use as it is.
         index: where packages come from.
+        parts: what the project is said to consist of, held against its files.
     """
 
     source: str
@@ -45,6 +47,7 @@ class Project:
     static_root: str = ""
     lock: Path | None = None
     index: Index = field(default_factory=Index)
+    parts: Parts = field(default_factory=Parts)
 
 
 def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[str, Any]:
@@ -71,7 +74,11 @@ def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[s
             f"django_app_subdirectory: there is no manage.py in {'/'.join(filter(None, (project.source, project.subdirectory)))}. "
             "Name the folder that holds it."
         )
-    problems = [*link_problems(entries), *static_problems(entries, project.static_root)]
+    problems = [
+        *link_problems(entries),
+        *static_problems(entries, project.static_root),
+        *part_problems(entries, project.parts),
+    ]
     try:
         locked = lock_project(
             files_of(found, entries, project, cache),
