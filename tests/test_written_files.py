@@ -99,3 +99,19 @@ def test_no_secret_reaches_the_journal(secret: str, tmp_path: Path, monkeypatch:
         written_files.main()
     assert path.read_text() == secret
     assert logged == [f"Invoked for {path}"]
+
+
+def test_a_file_that_is_held_back_is_said_to_differ_and_stays(write: Callable, tmp_path: Path) -> None:
+    kept, other = tmp_path / "environment", tmp_path / "other"
+    kept.write_text("old\n")
+    files = [
+        {"path": str(kept), "secret_content": "new\n", "hold": True},
+        {"path": str(other), "content": "one\n"},
+    ]
+    said = write(files).stdout
+    assert f"held:\n    - {kept}\n" in said
+    assert f"written:\n    - {other}\n" in said
+    assert (kept.read_text(), other.read_text()) == ("old\n", "one\n")
+    kept.write_text("new\n")
+    kept.chmod(0o644)
+    assert "held: []" in write(files).stdout

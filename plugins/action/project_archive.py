@@ -18,6 +18,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project import Project, pack
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.build import Command, command_problems
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project.parts import Parts
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.resolve import Index, summary
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.source import ProjectError, said, without_login
 
@@ -31,6 +32,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "static_root": {"type": "str", "default": ""},
     "shared_paths": {"type": "list", "elements": "str", "default": []},
     "files": {"type": "list", "elements": "str", "default": []},
+    "settings_module": {"type": "str", "default": ""},
+    "wsgi": {"type": "str", "default": ""},
+    "celery_app": {"type": "str", "default": ""},
     "extras": {"type": "list", "elements": "str", "default": []},
     "dependency_groups": {"type": "list", "elements": "str", "default": []},
     "overlay": {"type": "list", "elements": "str", "default": []},
@@ -125,6 +129,12 @@ def packed_now(given: dict[str, Any]) -> dict[str, Any]:
     options = {**given, "lock": Path(given["lock"]) if given["lock"] else None}
     options["build_commands"] = [Command.given(entry) for entry in options["build_commands"]]
     options["index"] = Index(options.pop("index_url"), options.pop("extra_index_urls"))
+    options["parts"] = Parts(
+        settings=options.pop("settings_module"),
+        wsgi=options.pop("wsgi"),
+        celery=options.pop("celery_app"),
+        static_root=options["static_root"],
+    )
     pythons, cache = options.pop("pythons"), Path(options.pop("cache"))
     try:
         packed |= pack(Project(**options), pythons=pythons, cache=cache)

@@ -15,6 +15,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils import (
     redis,
     units,
 )
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project import advice
 
 
 class FilterModule:
@@ -33,6 +34,7 @@ class FilterModule:
             "once_commands": commands.once_commands,
             "placed_files": placed.placed_files,
             "private_address": addresses.private_address,
+            "project_advice": advice.project_advice,
             "process_services": units.process_services,
             "redis_memory_bytes": redis.memory_bytes,
             "release_links": placed.release_links,

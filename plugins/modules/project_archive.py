@@ -16,7 +16,7 @@ description:
     hashes, O(lock), which is resolved once and used until the project's files or these options change. What the project itself has
     locked keeps its versions and hashes. A new lock is a change, with a difference; in check mode it is not written.
   - Beside the lock it writes nothing but its cache, in check mode too.
-  - With O(build_commands), packs what these leave of a copy of the source: ignored files that they make too. The same source and
+  - With O(build_commands), packs what these leave of a copy of the source, with ignored files that they make. The same source and
     commands are built once, and then taken from the cache; in check mode as well, as the release's id is what is in it.
   - Packs once a run. Whoever asks later with the same options, for another host for example, gets the same archive, whatever was
     pushed or edited since.
@@ -90,6 +90,18 @@ options:
     type: list
     elements: str
     default: []
+  settings_module:
+    description: The settings module; refused where the project plainly holds another one. Empty is not looked at, as below.
+    type: str
+    default: ""
+  wsgi:
+    description: Its WSGI callable, C(module:callable).
+    type: str
+    default: ""
+  celery_app:
+    description: What C(celery -A) is given.
+    type: str
+    default: ""
   static_root:
     description: Folder that visitors may read, relative to manage.py's; refused where the project keeps source in it.
     type: str

@@ -50,6 +50,10 @@ options:
           - Words as in a shell, without one.
         type: str
         default: ""
+      hold:
+        description: Do not write it; the result says in C(held) if it would have been.
+        type: bool
+        default: false
   look_for:
     description: Paths of which the result says whether they are there, which spares a task that asks for it.
     type: list
@@ -74,6 +78,11 @@ EXAMPLES = r"""
 RETURN = r"""
 written:
   description: Paths of the files whose content, owner, group or mode was another.
+  type: list
+  elements: str
+  returned: success
+held:
+  description: Paths of the files that are to be held back and have another content, owner, group or mode.
   type: list
   elements: str
   returned: success
@@ -103,7 +112,7 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "required": True,
-                "options": OPTIONS,
+                "options": {**OPTIONS, "hold": {"type": "bool", "default": False}},
                 "mutually_exclusive": [("content", "secret_content")],
                 "required_one_of": [("content", "secret_content")],
             },
@@ -111,17 +120,23 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    written, diff = [], []
-    for file in filter(None, map(File.given, module.params["files"])):
+    written, held, diff = [], [], []
+    for entry in module.params["files"]:
+        file = File.given(entry)
+        if not file:
+            continue
         try:
-            outcome = write(file, scratch=module.tmpdir, check_mode=module.check_mode)
+            outcome = write(file, scratch=module.tmpdir, check_mode=module.check_mode or entry["hold"])
         except (FileError, OSError) as error:
             module.fail_json(msg=str(error), written=written)
+        if entry["hold"]:
+            held += [file.path] if outcome.written or outcome.adjusted else []
+            continue
         if outcome.written or outcome.adjusted:
             written.append(file.path)
         diff += outcome.diff
     missing = [path for path in module.params["look_for"] if not os.path.exists(path)]
-    module.exit_json(changed=bool(written), written=written, missing=missing, diff=diff)
+    module.exit_json(changed=bool(written), written=written, held=held, missing=missing, diff=diff)
 
 
 if __name__ == "__main__":

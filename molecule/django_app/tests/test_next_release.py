@@ -48,7 +48,10 @@ def hosts() -> dict[str, Host]:
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project in a git repository: tag `broken` cannot be installed, tag `second` is another edition, `third` has uv's lock."""
+    """The project in a git repository.
+
+    The tag `broken` cannot be installed, `asking` wants one more variable; `second` is another edition, `third` has uv's lock.
+    """
     folder = tmp_path_factory.mktemp("repository") / "project"
     shutil.copytree(SCENARIO.parent / "shared/foreign_project", folder, ignore=shutil.ignore_patterns("__pycache__"))
     lock, page = folder / "backend/locked.txt", folder / "backend/books/templates/books/shelf.html"
@@ -69,6 +72,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commit("broken")
     lock.write_text(locked)
     commit("second")
+    settings = folder / "backend/library/configuration.py"
+    settled = settings.read_text()
+    settings.write_text(settled + 'PERMIT = os.environ["LIBRARY_PERMIT"]\n')
+    commit("asking")
+    settings.write_text(settled)
     page.write_text(page.read_text().replace("second edition", "third edition"))
     (folder / "backend/pyproject.toml").write_text(PYPROJECT)
     subprocess.run([find_uv_bin(), "lock", "--quiet"], cwd=folder / "backend", check=True)
@@ -107,6 +115,62 @@ def test_a_build_that_fails_leaves_the_old_release_serving(
     for name, host in hosts.items():
         assert host.check_output(CURRENT) == before[name]
         assert "first edition" in host.check_output(PAGE)
+
+
+def test_a_release_that_wants_another_variable_says_which_and_the_old_one_goes_on(
+    hosts: dict[str, Host], repository: Path, converge_again: Callable
+) -> None:
+    before = {name: host.check_output(CURRENT) for name, host in hosts.items()}
+    run = deploy(converge_again, repository, "asking")
+    assert run.returncode != 0
+    assert "app_environment: the project needs LIBRARY_PERMIT, which it is not given." in run.stdout
+    for name, host in hosts.items():
+        assert host.check_output(CURRENT) == before[name]
+        assert "first edition" in host.check_output(PAGE)
+
+
+def test_an_environment_that_the_release_cannot_start_with_is_refused_and_the_old_one_stays(
+    hosts: dict[str, Host], converge_again: Callable
+) -> None:
+    lacking = {name: value for name, value in ENVIRONMENT.items() if name != "LIBRARY_SECRET"}
+    before = {name: host.check_output("cat /etc/library/environment") for name, host in hosts.items()}
+    run = converge_again("-e", json.dumps({"django_app_environment": lacking}))
+    assert run.returncode != 0
+    assert "app_environment: the project needs LIBRARY_SECRET, which it is not given." in run.stdout
+    assert {name: host.check_output("cat /etc/library/environment") for name, host in hosts.items()} == before
+    for host in hosts.values():
+        # What is started again meanwhile has what it had.
+        host.run_expect([0], "systemctl restart library-web.service")
+        assert "first edition" in host.check_output(PAGE)
+
+
+def test_static_files_that_are_collected_elsewhere_are_told(
+    hosts: dict[str, Host], repository: Path, converge_again: Callable
+) -> None:
+    run = deploy(converge_again, repository, "second", django_app_static_root="public")
+    assert run.returncode != 0
+    assert "django_app_static_root is public, " in run.stdout
+    for host in hosts.values():
+        assert "first edition" in host.check_output(PAGE)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"django_app_version": "v9"}, "v9"),
+        ({"django_app_settings_module": "library.settings"}, "It has library.configuration."),
+        ({"django_app_wsgi": "library.server:application"}, "It has library.server:site."),
+    ],
+)
+def test_what_the_project_does_not_hold_is_refused_before_anything_changes(
+    hosts: dict[str, Host], repository: Path, converge_again: Callable, wrong: dict[str, str], said: str
+) -> None:
+    before = {name: host.check_output("ls /srv/library/releases") for name, host in hosts.items()}
+    run = deploy(converge_again, repository, "second", **wrong)
+    assert run.returncode != 0
+    assert f"{next(iter(wrong))}" in run.stdout
+    assert said in run.stdout
+    assert {name: host.check_output("ls /srv/library/releases") for name, host in hosts.items()} == before
 
 
 def test_a_version_from_git_replaces_it_and_the_old_and_the_broken_one_go(

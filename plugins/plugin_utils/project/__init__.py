@@ -15,6 +15,7 @@ from .archive import Entry, digest_of, entries_of, file_problems, link_problems,
 from .build import Command, built
 from .lock import lock_project
 from .locks import Wanted
+from .parts import UNKNOWN, Parts, part_problems
 from .resolve import Index
 from .source import ProjectError, Source, find_source
 
@@ -38,6 +39,7 @@ class Project:
         files: paths of files that the project is given; those inside it are relative to manage.py's folder.
         lock: path of the lock on this machine for a project that has none which servers can use as it is.
         index: where packages come from.
+        parts: what the project is said to consist of, held against its files.
     """
 
     source: str
@@ -54,6 +56,7 @@ class Project:
     files: Sequence[str] = ()
     lock: Path | None = None
     index: Index = field(default_factory=Index)
+    parts: Parts = field(default_factory=Parts)
 
 
 def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[str, Any]:
@@ -117,11 +120,14 @@ def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[s
 
 def problems_of(entries: Mapping[str, Entry], project: Project) -> list[str]:
     """What is wrong with the files of a project, a sentence each."""
+    given = [posixpath.normpath(path) for path in project.files if not path.startswith("/")]
     return [
         *link_problems(entries),
         *static_problems(entries, project.static_root),
         *shared_problems(entries, map(posixpath.normpath, project.shared_paths)),
-        *file_problems(entries, [posixpath.normpath(path) for path in project.files if not path.startswith("/")]),
+        *file_problems(entries, given),
+        # A settings file may be among what the project is given.
+        *part_problems({**entries, **{path: Entry(UNKNOWN) for path in given}}, project.parts),
     ]
 
 

@@ -22,6 +22,8 @@ from typing import Any
 POLL_SECONDS = 0.3
 # How long nodes that are not named have to answer; those that are named end the wait when the last one did.
 BROADCAST_SECONDS = 1.0
+# So many starts in vain while it is looked at are no start that takes its time.
+RESTARTS = 2
 
 
 class Canary:
@@ -51,6 +53,7 @@ class Canary:
     def check_workers(self) -> dict[str, Any]:
         """That each worker answers, consumes its queues and is its unit's process. Returns the statistics by node."""
         nodes = list(self.workers)
+        first = unit_states([worker["unit"] for worker in self.workers.values()])
         while nodes:
             inspect = self.app.control.inspect(destination=nodes, timeout=2.0)
             stats = inspect.stats() or {}
@@ -63,7 +66,11 @@ class Canary:
                 for node, worker in self.workers.items()
                 if (problem := worker_problem(node, worker, stats, queues, units[worker["unit"]]))
             }
-            down = [unit for unit, state in units.items() if state["ActiveState"] in ("inactive", "failed")]
+            down = [
+                unit
+                for unit, state in units.items()
+                if state["ActiveState"] in ("inactive", "failed") or ends_again_and_again(first[unit], state)
+            ]
             if not problems:
                 return stats
             # What is not even starting will not come up by waiting.
@@ -230,10 +237,14 @@ def worker_problem(
         worker: as in the configuration.
         stats: what each node that answers says of itself.
         queues: what each node that answers consumes.
-        unit: ActiveState and MainPID.
+        unit: ActiveState, MainPID and NRestarts.
     """
     name = f"The worker {worker['name']} ({worker['unit']})"
     look = f"Look at: journalctl -u {worker['unit']}"
+    if unit["ActiveState"] == "activating":
+        return (
+            f"{name} does not get up: its process ends and is started again ({unit['NRestarts']} times so far). {look}"
+        )
     if unit["ActiveState"] != "active":
         listed = ", ".join(worker["queues"])
         return f"{name} is {unit['ActiveState']}, so nothing here consumes {listed}. {look}; start it with: systemctl start {worker['unit']}"
@@ -254,16 +265,26 @@ def worker_problem(
     return ""
 
 
+def ends_again_and_again(first: dict[str, str], now: dict[str, str]) -> bool:
+    """Whether a unit's process has ended, and was started again, often enough since the first look to not expect it up.
+
+    Args:
+        first: the unit's ActiveState, MainPID and NRestarts.
+        now: the same, later.
+    """
+    return now["ActiveState"] != "active" and int(now["NRestarts"]) >= int(first["NRestarts"]) + RESTARTS
+
+
 def mend_by_killing(units: list[str]) -> str:
     """The fix for workers that do not answer: a restart would wait for as long as a task may take."""
     return f"mend with: systemctl kill --signal=KILL {' '.join(units)} (systemd starts it again; systemctl restart might wait for long)"
 
 
 def unit_states(units: list[str]) -> dict[str, dict[str, str]]:
-    """ActiveState and MainPID of units, by unit."""
+    """ActiveState, MainPID and NRestarts of units, by unit."""
     if not units:
         return {}
-    command = ["/usr/bin/systemctl", "show", "--property=ActiveState,MainPID", "--", *units]
+    command = ["/usr/bin/systemctl", "show", "--property=ActiveState,MainPID,NRestarts", "--", *units]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in output.strip().split("\n\n")]
     return dict(zip(units, blocks, strict=True))
