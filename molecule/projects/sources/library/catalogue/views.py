@@ -1,7 +1,7 @@
 from django.conf import settings
 from django.contrib.postgres.search import TrigramSimilarity
 from django.db import transaction
-from django.http import FileResponse, Http404
+from django.http import FileResponse, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
@@ -42,5 +42,5 @@ def order_export(request):
 def export(request, pk):
     order = get_object_or_404(Export, pk=pk)
     if not order.file:
-        raise Http404("Not written yet.")
+        return HttpResponse("It is being written.", status=202)
     return FileResponse(open(settings.EXPORTS / order.file, "rb"), content_type="text/csv")
