@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems, without_secrets
+from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import (
+    environment_problems,
+    environment_value,
+    without_secrets,
+)
 
 KEY = "k3J9-fW2qLmZ0pXv7RtYb1Nc"
 ODD = "p@ss/w:rd %40+ü"
 
 
-@pytest.mark.parametrize("value", ["", "a b", "'\"$`\\", "ünïcode", 0, 43200])
-def test_text_of_one_line_and_whole_numbers_can_stand_there(value: Any) -> None:
+PEM = "-----BEGIN PRIVATE KEY-----\nMIIE+/$(x)`\\\"'#%ü=\n\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("value", ["", "a b", "'\"$`\\", "ünïcode", PEM, "a\r\nb\t\x1b[0m", "x" * 131000, 0, 43200])
+def test_text_of_any_lines_and_whole_numbers_can_stand_there(value: Any) -> None:
     assert environment_problems({"NAME_1": value}, "app_environment") == []
+
+
+def test_a_shell_reads_the_text_as_it_was_written() -> None:
+    """systemd does it alike; molecule/django_app asks it."""
+    script = f'KEY={environment_value(PEM)}\nprintf %s "$KEY"'
+    assert subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True).stdout == PEM
 
 
 @pytest.mark.parametrize(
     ("name", "value", "fix"),
     [
-        ("KEY", "-----BEGIN\nhunter2", "base64"),
-        ("KEY", "hunter2\r", "base64"),
         ("KEY", "hunter2\0", "base64"),
+        ("KEY", "hunter2\udcff", "base64"),
+        ("KEY", "hunter2" * 20000, "django_app_files"),
         ("KEY", ["hunter2"], "quotes"),
         ("KEY", None, "quotes"),
         ("DEBUG", True, "quotes"),

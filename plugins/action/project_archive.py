@@ -17,6 +17,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project import Project, pack
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project.build import Command, command_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.resolve import Index, summary
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.source import ProjectError, said, without_login
 
@@ -25,6 +26,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "version": {"type": "str", "default": ""},
     "subdirectory": {"type": "str", "default": ""},
     "requirements": {"type": "list", "elements": "str", "default": ["requirements.txt"]},
+    "build_commands": {"type": "list", "elements": "raw", "default": []},
+    "build_excludes": {"type": "list", "elements": "str", "default": []},
     "static_root": {"type": "str", "default": ""},
     "extras": {"type": "list", "elements": "str", "default": []},
     "dependency_groups": {"type": "list", "elements": "str", "default": []},
@@ -115,7 +118,10 @@ def packed_now(given: dict[str, Any]) -> dict[str, Any]:
     """What `pack` returns of these options, and the operator's mistakes."""
     packed: dict[str, Any] = {"archive": "", "digest": "", "commit": "", "requirements": "", "sources": []}
     packed |= {"lock_before": "", "lock_after": "", "pythons": given["pythons"], "problems": []}
+    if problems := command_problems("django_app_build_commands", given["build_commands"]):
+        return packed | {"problems": problems}
     options = {**given, "lock": Path(given["lock"]) if given["lock"] else None}
+    options["build_commands"] = [Command.given(entry) for entry in options["build_commands"]]
     options["index"] = Index(options.pop("index_url"), options.pop("extra_index_urls"))
     pythons, cache = options.pop("pythons"), Path(options.pop("cache"))
     try:

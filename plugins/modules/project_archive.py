@@ -16,6 +16,8 @@ description:
     hashes, O(lock), which is resolved once and used until the project's files or these options change. What the project itself has
     locked keeps its versions and hashes. A new lock is a change, with a difference; in check mode it is not written.
   - Beside the lock it writes nothing but its cache, in check mode too.
+  - With O(build_commands), packs what these leave of a copy of the source: ignored files that they make too. The same source and
+    commands are built once, and then taken from the cache; in check mode as well, as the release's id is what is in it.
   - Packs once a run. Whoever asks later with the same options, for another host for example, gets the same archive, whatever was
     pushed or edited since.
 options:
@@ -75,6 +77,19 @@ options:
     type: list
     elements: str
     default: []
+  build_commands:
+    description: >-
+      Programs that build the project's front end before it is packed, each a list of words, or a dict with C(command) and C(directory),
+      relative to manage.py's folder and inside the source. They run one after the other in a copy of the source, without a shell,
+      with PATH, HOME, proxies, authorities and the settings of npm and Node.js in their environment, and nothing else.
+    type: list
+    elements: raw
+    default: []
+  build_excludes:
+    description: Names of folders and files that these make and servers do not need.
+    type: list
+    elements: str
+    default: []
   static_root:
     description: Folder that visitors may read, relative to manage.py's; refused where the project keeps source in it.
     type: str
@@ -97,6 +112,10 @@ EXAMPLES = r"""
     version: main
     subdirectory: backend
     requirements: [uv.lock]
+    build_commands:
+      - {command: [npm, ci], directory: ../frontend}
+      - {command: [npm, run, build], directory: ../frontend}
+    build_excludes: [node_modules]
     overlay: [gunicorn]
     lock: "{{ inventory_dir }}/requirements.txt"
   register: packed

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+# Linux hands a program no longer `NAME=value`, its closing zero included; bytes.
+LONGEST = 131072
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # The password of a URL's user info; it ends at the last @ before the path.
 URL_PASSWORD = re.compile(r"(?<=://)([^/\s?#:@]*:)[^/\s?#]*(?=@)")
@@ -18,7 +20,7 @@ def environment_value(value: Any) -> str:
     """A value as systemd, and a shell, reads it from an environment file: in quotes, nothing in it is expanded.
 
     Args:
-        value: text on one line, or a number.
+        value: text, of several lines too, or a number.
     """
     return '"' + re.sub(r'([\\"`$])', r"\\\1", str(value)) + '"'
 
@@ -37,9 +39,22 @@ def environment_problems(environment: Mapping[str, Any], variable: str) -> list[
             found.append(f"{where} this is no name. Take letters, digits and underscores, no digit first.")
         elif isinstance(value, bool) or not isinstance(value, str | int):
             found.append(f"{where} the value is no text. Put it in quotes.")
-        elif isinstance(value, str) and re.search(r"[\0\r\n]", value):
-            found.append(f"{where} the value has several lines. Encode it, a key for example as base64.")
+        elif isinstance(value, str) and (unfit := _unfit(f"{name}={value}")):
+            found.append(f"{where} the value {unfit}.")
     return found
+
+
+def _unfit(assignment: str) -> str:
+    """Why systemd or the kernel would not pass a variable on, with the fix; empty if they do."""
+    if "\0" in assignment:
+        return "holds a zero byte, which no variable can. Encode it, a key for example as base64"
+    try:
+        size = len(assignment.encode())
+    except UnicodeEncodeError:
+        return "is no valid text. Encode it, a key for example as base64"
+    if size >= LONGEST:
+        return f"has {size} bytes, and a variable takes {LONGEST - 1} with its name. Give it as a file, in django_app_files"
+    return ""
 
 
 def without_secrets(environment: Mapping[str, Any], secrets: Iterable[Any]) -> dict[str, Any]:

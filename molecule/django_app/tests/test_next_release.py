@@ -86,11 +86,11 @@ def deploy(
     return converge_again("-e", json.dumps(source | {"django_app_requirements": "locked.txt"} | variables))
 
 
-def test_a_value_of_several_lines_is_refused_by_name_and_not_shown(
+def test_a_value_that_no_variable_can_hold_is_refused_by_name_and_not_shown(
     hosts: dict[str, Host], converge_again: Callable
 ) -> None:
     before = {name: host.check_output("cat /etc/library/environment") for name, host in hosts.items()}
-    run = converge_again("-e", json.dumps({"django_app_environment": {"LIBRARY_KEY": "-----BEGIN\nhunter2"}}))
+    run = converge_again("-e", json.dumps({"django_app_environment": {"LIBRARY_KEY": "-----BEGIN\0hunter2"}}))
     assert run.returncode != 0
     assert "django_app_environment: LIBRARY_KEY: " in run.stdout
     assert "hunter2" not in run.stdout + run.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .archive import Entry, digest_of, entries_of, link_problems, static_problems, store
+from .build import Command, built
 from .lock import lock_project
 from .locks import Wanted
 from .resolve import Index
@@ -30,6 +31,8 @@ class Project:
         extras: optional dependencies to install, by name.
         dependency_groups: groups of dependencies to install, by name.
         overlay: requirements of the deployment's own.
+        build_commands: what is run on a copy of the source before it is packed.
+        build_excludes: names of folders that these make and servers do not need.
         static_root: folder that visitors may read, relative to manage.py's; empty for none.
         lock: path of the lock on this machine for a project that has none which servers can use as it is.
         index: where packages come from.
@@ -42,6 +45,8 @@ class Project:
     extras: Sequence[str] = ()
     dependency_groups: Sequence[str] = ()
     overlay: Sequence[str] = ()
+    build_commands: Sequence[Command] = ()
+    build_excludes: Sequence[str] = ()
     static_root: str = ""
     lock: Path | None = None
     index: Index = field(default_factory=Index)
@@ -86,6 +91,10 @@ def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[s
         raise ProjectError(*problems, *error.problems) from error
     if problems:
         raise ProjectError(*problems)
+    if project.build_commands:
+        entries = built_entries(found, project, cache)
+        if problems := [*link_problems(entries), *static_problems(entries, project.static_root)]:
+            raise ProjectError(*problems)
     digest = digest_of(entries)
     requirements = ""
     if locked.text:
@@ -104,17 +113,39 @@ def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[s
 
 def files_of(found: Source, entries: Mapping[str, Entry], project: Project, cache: Path) -> Mapping[str, Entry]:
     """The project's files by name, relative to manage.py's folder; those above it too where a lock is among them."""
-    inside = posixpath.normpath(project.subdirectory) if project.subdirectory else "."
+    inside = _inside(project)
     if inside == "." or not any(posixpath.normpath(name).startswith("..") for name in project.requirements):
         return entries
-    top = posixpath.normpath(posixpath.join(found.inside, *[".."] * len(inside.split("/")))) if found.commit else ""
-    folder = (
-        found.folder
-        if found.commit
-        else Path(os.path.normpath(found.folder.joinpath(*[".."] * len(inside.split("/")))))
+    return {posixpath.relpath(name, inside): entry for name, entry in _whole(found, project, cache).items()}
+
+
+def built_entries(found: Source, project: Project, cache: Path) -> dict[str, Entry]:
+    """The project's files after its build, which works on the whole source: a front end may lie beside manage.py's folder."""
+    inside = _inside(project)
+    entries = built(
+        _whole(found, project, cache),
+        project.build_commands,
+        inside=inside,
+        excludes=project.build_excludes,
+        cache=cache,
     )
-    above = entries_of(Source(folder, found.commit, "" if top == "." else top), cache)
-    return {posixpath.relpath(name, inside): entry for name, entry in above.items()}
+    top = "" if inside == "." else f"{inside}/"
+    return {name.removeprefix(top): entry for name, entry in entries.items() if name.startswith(top)}
+
+
+def _inside(project: Project) -> str:
+    """manage.py's folder inside the source; "." for its top."""
+    return posixpath.normpath(project.subdirectory) if project.subdirectory else "."
+
+
+def _whole(found: Source, project: Project, cache: Path) -> dict[str, Entry]:
+    """The files of the whole source."""
+    inside = _inside(project)
+    up = [] if inside == "." else [".."] * len(inside.split("/"))
+    if found.commit:
+        top = posixpath.normpath(posixpath.join(found.inside, *up)) if found.inside else ""
+        return entries_of(Source(found.folder, found.commit, "" if top == "." else top), cache)
+    return entries_of(Source(Path(os.path.normpath(found.folder.joinpath(*up)))), cache)
 
 
 def stored(text: str, cache: Path) -> Path:

@@ -110,14 +110,19 @@ def entries_of_commit(repository: Path, commit: str, folder: str) -> dict[str, E
                 f"django_app_version holds the submodule {line.partition(chr(9))[2]}, which is not fetched. "
                 "Vendor it, or deploy from a folder it is checked out in."
             )
-    entries = {}
     with tarfile.open(fileobj=io.BytesIO(git("archive", "--format=tar", tree, cwd=repository))) as archive:
-        for member in archive:
-            if member.issym():
-                entries[member.name] = Entry(os.fsencode(member.linkname), link=True)
-            elif member.isfile():
-                content = archive.extractfile(member)
-                entries[member.name] = Entry(content.read() if content else b"", executable=bool(member.mode & 0o100))
+        return entries_of_archive(archive)
+
+
+def entries_of_archive(archive: tarfile.TarFile) -> dict[str, Entry]:
+    """The files and links in a tar, by name."""
+    entries = {}
+    for member in archive:
+        if member.issym():
+            entries[member.name] = Entry(os.fsencode(member.linkname), link=True)
+        elif member.isfile():
+            content = archive.extractfile(member)
+            entries[member.name] = Entry(content.read() if content else b"", executable=bool(member.mode & 0o100))
     return entries
 
 
@@ -202,7 +207,7 @@ def write_archive(entries: Mapping[str, Entry], path: Path) -> None:
 
 
 def forget_old_archives(cache: Path) -> None:
-    """Keep the archives used last, and as many locks."""
+    """Keep the archives used last, and as many builds and locks."""
 
     def age(path: Path) -> float:
         try:
@@ -210,6 +215,6 @@ def forget_old_archives(cache: Path) -> None:
         except FileNotFoundError:  # another run cleans the same cache
             return 0
 
-    for kind in ("*.tar.gz", "*.txt"):
+    for kind in ("*.tar.gz", "*.built", "*.txt"):
         for path in sorted(cache.glob(kind), key=age)[ARCHIVES_KEPT:]:
             path.unlink(missing_ok=True)

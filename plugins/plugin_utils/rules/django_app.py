@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import URL_PASSWORD, environment_problems
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project.build import command_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.locks import KINDS, reader_of
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.python import KNOWN
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.source import subdirectory_problems
@@ -149,6 +150,13 @@ def _paths(given: Mapping[str, Any]) -> list[str]:
 
 
 def _commands(given: Mapping[str, Any]) -> list[str]:
+    return [
+        *command_problems("django_app_build_commands", given["django_app_build_commands"]),
+        *_manage_commands(given),
+    ]
+
+
+def _manage_commands(given: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} holds {command!r}: write a manage.py command as a list of words, such as [check, --deploy]."
         for name in ("django_app_check_commands", "django_app_release_commands")
