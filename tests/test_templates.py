@@ -87,6 +87,22 @@ def test_redis_is_safe_for_a_broker() -> None:
     assert f"maxmemory {1024**3}" in lines
 
 
+def test_an_instance_of_redis_has_files_of_its_own() -> None:
+    """Nothing that it writes is Debian's own Redis's, nor the other way round."""
+    name = {"redis_instance": "blog", "redis_application": "blog", "redis_port": 6380}
+    main, instance = (set(written("redis", "redis.conf.j2", **given).splitlines()) for given in ({}, name))
+    assert {line for line in instance - main if not line.startswith("#")} == {
+        "port 6380",
+        "aclfile /etc/redis/users-blog.acl",
+        "unixsocket /run/redis-blog/redis-server.sock",
+        "dir /var/lib/redis-blog",
+        "pidfile /run/redis-blog/redis-server.pid",
+        "logfile /var/log/redis/redis-server-blog.log",
+    }
+    assert "StateDirectory=redis-blog" in written("redis", "data.conf.j2", **name).splitlines()
+    assert "X-Application=blog" in written("redis", "application.conf.j2", **name).splitlines()
+
+
 def test_redis_settings_are_written_as_redis_spells_them() -> None:
     lines = written("redis", "redis.conf.j2", **EVERYTHING["redis"]).splitlines()
     wanted = {"slowlog-max-len 64", "lazyfree-lazy-expire yes", "rename-command A B", "rename-command C D", 'x ""'}

@@ -15,6 +15,8 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import examin
 
 # What a role is given as it stands in a variable of the deployment.
 WIRED = {"django_app_environment": ("app_environment", "app_connections"), "django_app_name": ("app_name",)}
+# What is nothing but another variable, by other words of the role: a mistake in it is told by that name.
+SAME = {"nginx_server_names": "site_names"}
 # Ansible's own, and too large to be searched.
 NO_TEMPLATES = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive")
 # Differs from host to host: it is set beside the host.
@@ -60,6 +62,8 @@ def is_echo(problem: str, found: list[str], variables: Mapping[str, Any]) -> boo
     """Whether a sentence comes only of a mistake that is told by its own name, in another sentence of `found`."""
     about = subject(problem)
     others = [other for other in found if other != problem]
+    if about in SAME and SAME[about] in words_behind(about, variables) & {subject(other) for other in others}:
+        return True
     if " cannot be computed: " in problem:
         told = {subject(other) for other in others} - {about}
         return any(other.rstrip(".") in problem for other in others) or bool(told & words_behind(about, variables))
