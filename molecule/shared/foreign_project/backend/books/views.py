@@ -3,6 +3,7 @@
 import time
 
 from django.conf import settings
+from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -25,12 +26,15 @@ def motto(request: HttpRequest) -> HttpResponse:
 
 def visitor(request: HttpRequest) -> JsonResponse:
     """Who asks, as far as the server knows."""
-    return JsonResponse({"secure": request.is_secure(), "scheme": request.scheme, "address": request.META["REMOTE_ADDR"]})
+    return JsonResponse(
+        {"secure": request.is_secure(), "scheme": request.scheme, "address": request.META["REMOTE_ADDR"]}
+    )
 
 
 def slow(request: HttpRequest) -> HttpResponse:
-    """Answer when the folder of uploads has the file that `until` names."""
-    while not default_storage.exists(request.GET["until"]):
+    """Answer when the folder of uploads has a file `end`; there is one `begun` from the beginning."""
+    default_storage.save("begun", ContentFile(b""))
+    while not default_storage.exists("end"):
         time.sleep(0.1)
     return HttpResponse("at last", content_type="text/plain")
 
