@@ -56,7 +56,7 @@ def test_each_has_data_of_its_own_that_outlives_a_kill(host: Host, wait_until: C
     wait_until(lambda: blog(host, "celery", BLOG["celery"], "GET", "celery:whose") == "blog")
     assert redis(host, "celery", "GET celery:whose") == ["shop"]
     assert main_process(host, "redis-server") == before
-    assert host.check_output("stat -c '%U %a' /var/lib/redis-blog") == "redis 750"
+    assert host.check_output("stat -c '%U %a' /var/lib/redis/blog") == "redis 750"
 
 
 def test_it_is_as_safe_as_the_first(host: Host, exposure: Callable[[str], float]) -> None:
@@ -101,7 +101,7 @@ def test_its_data_goes_when_that_is_said(host: Host, converge_again: Callable[..
     removal = ("-e", "app_state_remove_data=true")
     removed = converge_again(*removal, playbook="absent.yml")
     assert removed.returncode == 0, removed.stdout
-    assert host.run("ls -d /var/lib/redis-blog /etc/redis/*-blog.* /etc/systemd/system/redis-server@blog*").stdout == ""
+    assert host.run("ls -d /var/lib/redis/blog /etc/redis/*-blog.* /etc/systemd/system/redis-server@blog*").stdout == ""
     assert changes(converge_again(*removal, playbook="absent.yml")) == {"0"}
     assert redis(host, "celery", "PING") == ["PONG"]
     assert converge_again(playbook="second.yml").returncode == 0
