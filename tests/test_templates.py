@@ -95,11 +95,11 @@ def test_an_instance_of_redis_has_files_of_its_own() -> None:
         "port 6380",
         "aclfile /etc/redis/users-blog.acl",
         "unixsocket /run/redis-blog/redis-server.sock",
-        "dir /var/lib/redis-blog",
+        "dir /var/lib/redis/blog",
         "pidfile /run/redis-blog/redis-server.pid",
         "logfile /var/log/redis/redis-server-blog.log",
     }
-    assert "StateDirectory=redis-blog" in written("redis", "data.conf.j2", **name).splitlines()
+    assert "d /var/lib/redis/blog 0750 redis redis" in written("redis", "tmpfiles.conf.j2", **name).splitlines()
     assert "X-Application=blog" in written("redis", "application.conf.j2", **name).splitlines()
 
 

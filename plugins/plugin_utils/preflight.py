@@ -11,7 +11,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import examined, memory, stack
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import examined, memory, neighbours, stack
 
 # What a role is given as it stands in a variable of the deployment.
 WIRED = {"django_app_environment": ("app_environment", "app_connections"), "django_app_name": ("app_name",)}
@@ -21,6 +21,8 @@ SAME = {"nginx_server_names": "site_names"}
 NO_TEMPLATES = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive")
 # Differs from host to host: it is set beside the host.
 OF_A_HOST = ("private_address",)
+# What the module `neighbours` returns of a host that nobody has.
+NOBODY: dict[str, Any] = {"applications": {}, "site_in_nginx_conf": "", "nginx_ports": []}
 GROUP_VARS = Path(__file__).resolve().parents[2] / "group_vars"
 
 
@@ -33,12 +35,13 @@ class Found(NamedTuple):
     """What the roles whose arguments are right may take of the host's memory."""
 
 
-def look(variables: Mapping[str, Any], loader: DataLoader) -> Found:
+def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, Any] = NOBODY) -> Found:
     """What is wrong with what a host's roles are given, and with the deployment as a whole.
 
     Args:
         variables: the host's variables as an action gets them, `hostvars` among them.
         loader: the plugin's own.
+        seen: what the module `neighbours` returned.
     """
     found = stack.problems(variables, loader)
     told = " ".join(found)
@@ -49,7 +52,11 @@ def look(variables: Mapping[str, Any], loader: DataLoader) -> Found:
             right[role] = given
         # A secret that is missing is missed once, by its name in the vault.
         found += [problem for problem in wrong if stack.SECRETS.get(subject(problem), ("-",))[0] not in told]
-    taken = memory.of_host(variables["inventory_hostname"], variables["ansible_facts"]["memtotal_mb"], right)
+    host, facts = variables["inventory_hostname"], variables["ansible_facts"]
+    want = neighbours.wanted(host, right, facts)
+    found += neighbours.problems(want, seen)
+    taken = memory.of_host(host, facts["memtotal_mb"], right)
+    taken.shares.extend(neighbours.shares(want.application, seen, facts["memtotal_mb"]))
     typed, wrong = arguments.typed(stack.MEMORY, variables, loader)
     found += wrong or memory.problems(taken, typed["memory_overcommit_percent"])
     where = Places(variables)

@@ -85,3 +85,42 @@ def test_both_return_after_a_restart_of_the_host(host: Host, host_name: str, lab
     lab_restart(host_name)
     for who, (port, _) in LOGINS.items():
         wait_until(lambda who=who, port=port: connect(host, who, port=port, database=who).stdout.strip() == who)
+
+
+def changes(run: Any) -> set[str]:
+    """The counts of changed tasks in a run's recap."""
+    return set(re.findall(r"changed=(\d+)", run.stdout))
+
+
+def test_it_is_taken_away_and_comes_back_with_its_data(
+    host: Host, host_name: str, converge_again: Callable[..., Any], lab_restart: Callable[[str], None]
+) -> None:
+    """By its own application alone; foretold, done, done once, over a restart of the host; the other goes on."""
+    where = {"limit": host_name, "playbook": "absent.yml"}
+    cluster = f"postgresql@{version(host)}-blog"
+    assert connect(host, "blog", port=5433, database="blog", sql="CREATE TABLE kept AS SELECT 42 AS answer").rc == 0
+    before = main_processes(host)
+    assert changes(converge_again("-e", "whose=blo", **where)) == {"0"}
+    assert changes(converge_again("--check", **where)) == {"2"}
+    assert main_processes(host) == before
+    assert [changes(converge_again(**where)) for _ in range(2)] == [{"2"}, {"0"}]
+    assert main_processes(host) == [before[0], "0"]
+    lab_restart(host_name)
+    assert host.service(f"postgresql@{version(host)}-main").is_running
+    assert not host.service(cluster).is_running
+    assert changes(converge_again(**where)) == {"0"}
+    back = converge_again(playbook="second.yml", limit=host_name)
+    assert back.returncode == 0, back.stdout
+    assert connect(host, "blog", port=5433, database="blog", sql="SELECT answer FROM kept").stdout.strip() == "42"
+
+
+def test_its_data_goes_when_that_is_said(host: Host, host_name: str, converge_again: Callable[..., Any]) -> None:
+    """The whole cluster; the next run makes a new one."""
+    removal = {"limit": host_name, "playbook": "absent.yml"}
+    removed = converge_again("-e", "app_state_remove_data=true", **removal)
+    assert removed.returncode == 0, removed.stdout
+    assert "blog" not in host.check_output("pg_lsclusters")
+    assert changes(converge_again("-e", "app_state_remove_data=true", **removal)) == {"0"}
+    assert connect(host, "shop", port=5432, database="shop").stdout.strip() == "shop"
+    assert converge_again(playbook="second.yml", limit=host_name).returncode == 0
+    assert "kept" in connect(host, "blog", port=5433, database="blog", sql="SELECT FROM kept").stderr

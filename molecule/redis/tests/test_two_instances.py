@@ -56,7 +56,7 @@ def test_each_has_data_of_its_own_that_outlives_a_kill(host: Host, wait_until: C
     wait_until(lambda: blog(host, "celery", BLOG["celery"], "GET", "celery:whose") == "blog")
     assert redis(host, "celery", "GET celery:whose") == ["shop"]
     assert main_process(host, "redis-server") == before
-    assert host.check_output("stat -c '%U %a' /var/lib/redis-blog") == "redis 750"
+    assert host.check_output("stat -c '%U %a' /var/lib/redis/blog") == "redis 750"
 
 
 def test_it_is_as_safe_as_the_first(host: Host, exposure: Callable[[str], float]) -> None:
@@ -73,3 +73,36 @@ def test_neither_project_s_run_touches_the_other_s(host: Host, converge_again: C
         run = converge_again(playbook=playbook)
         assert set(re.findall(r"changed=(\d+)", run.stdout)) == {"0"}, run.stdout
     assert [main_process(host, unit) for unit in ("redis-server", UNIT)] == before
+
+
+def changes(run: Any) -> set[str]:
+    """The counts of changed tasks in a run's recap."""
+    return set(re.findall(r"changed=(\d+)", run.stdout))
+
+
+def test_it_is_taken_away_and_comes_back_with_its_data(host: Host, converge_again: Callable[..., Any]) -> None:
+    """By its own application alone; foretold, done, done once; the other goes on."""
+    before = main_process(host, "redis-server")
+    blog(host, "celery", BLOG["celery"], "SET", "celery:kept", "yes")
+    assert changes(converge_again("-e", "whose=blo", playbook="absent.yml")) == {"0"}
+    assert changes(converge_again("--check", playbook="absent.yml")) == {"1"}
+    assert host.service(UNIT).is_running
+    assert [changes(converge_again(playbook="absent.yml")) for _ in range(2)] == [{"1"}, {"0"}]
+    assert not host.service(UNIT).is_running
+    assert not host.service(UNIT).is_enabled
+    assert converge_again(playbook="second.yml").returncode == 0
+    assert blog(host, "celery", BLOG["celery"], "GET", "celery:kept") == "yes"
+    assert host.service(UNIT).is_enabled
+    assert main_process(host, "redis-server") == before
+
+
+def test_its_data_goes_when_that_is_said(host: Host, converge_again: Callable[..., Any]) -> None:
+    """With its configuration and password hashes; the next run begins anew."""
+    removal = ("-e", "app_state_remove_data=true")
+    removed = converge_again(*removal, playbook="absent.yml")
+    assert removed.returncode == 0, removed.stdout
+    assert host.run("ls -d /var/lib/redis/blog /etc/redis/*-blog.* /etc/systemd/system/redis-server@blog*").stdout == ""
+    assert changes(converge_again(*removal, playbook="absent.yml")) == {"0"}
+    assert redis(host, "celery", "PING") == ["PONG"]
+    assert converge_again(playbook="second.yml").returncode == 0
+    assert blog(host, "celery", BLOG["celery"], "EXISTS", "celery:kept") == "0"

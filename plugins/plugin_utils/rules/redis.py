@@ -22,7 +22,7 @@ def _instance(given: Mapping[str, Any]) -> list[str]:
     if not name:
         return []
     found = []
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,24}", name):
+    if not re.fullmatch(r"(?!appendonlydir$)[a-z][a-z0-9-]{0,24}", name):
         found.append(
             f"redis_instance is {name!r}: it names a unit and files; take at most 25 lower-case letters, digits and dashes, a letter first."
         )

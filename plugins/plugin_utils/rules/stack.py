@@ -57,6 +57,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "choices": ["plain", "json"],
         "description": "How the application writes its log lines: plain or json.",
     },
+    "app_state": {
+        "type": "str",
+        "choices": ["present", "absent"],
+        "description": "Whether the application is deployed (present) or taken away (absent).",
+    },
+    "app_state_remove_data": {"type": "bool", "description": "Whether absent removes what the application has stored."},
     "celery_visibility_timeout": {
         "type": "int",
         "description": "Seconds until Redis hands out an unfinished task again.",
