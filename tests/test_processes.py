@@ -122,6 +122,31 @@ def test_a_project_writes_to_its_uploads_alone() -> None:
     assert web["writable_paths"] == ["/srv/shop/media"]
 
 
+def test_folders_inside_the_source_are_written_to_by_all_and_given_files_start_all_anew() -> None:
+    given = {"django_app_shared_paths": ["exports/", "media"], "django_app_media_root": "/srv/shop/shared/media"}
+    file = {"path": "shop/local_settings.py", "content": ""}
+    tail = {"name": "tail", "command": ["/usr/bin/tail"]}
+    for process in definitions("django_app", **given, django_app_files=[file], django_app_processes_extra=[tail]):
+        assert process["writable_paths"] == ["/srv/shop/shared/media", "/srv/shop/shared/exports"]
+        assert process["read_paths"] == ["/etc/shop/files/shop/local_settings.py"]
+    paths = {"celery_writable_paths": ["/srv/shop/shared/exports"], "celery_read_paths": ["/etc/shop/files/key.pem"]}
+    workers = [{"name": "mail", "queues": ["mail"]}]
+    for process in definitions("celery", **paths, celery_workers=workers, celery_beat=True):
+        assert (process["writable_paths"], process["read_paths"]) == tuple(paths.values())
+
+
+def test_a_projects_own_process_runs_on_the_hosts_it_names_and_never_where_the_project_is_only_built() -> None:
+    def names(**changes: Any) -> list[str]:
+        extra = [{"name": "all", "command": ["a"]}, {"name": "one", "command": ["a"], "hosts": ["one"]}]
+        found = definitions("django_app", django_app_processes_extra=extra, django_app_web=False, **changes)
+        assert not [definition for definition in found if "hosts" in definition]
+        return [definition["name"] for definition in found]
+
+    assert names() == ["all", "one"]
+    assert names(inventory_hostname="two") == ["all"]
+    assert names(django_app_run=False) == []
+
+
 def test_a_worker_has_its_own_node_name_and_only_its_queues() -> None:
     definition = worker(queues=["mail", "sms"], concurrency=3)
     assert definition["name"] == "worker-mail"

@@ -227,6 +227,31 @@ def test_mistakes_are_told_together(pack: Callable, project: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"shared_paths": ["shop/"]}, "django_app_shared_paths: 'shop' holds code (shop/urls.py)"),
+        ({"shared_paths": ["manage.py"]}, "django_app_shared_paths: 'manage.py', but manage.py is a link or a file"),
+        ({"shared_paths": ["link/out"]}, "django_app_shared_paths: 'link/out', but link is a link or a file"),
+        ({"files": ["shop"]}, "django_app_files: 'shop' is a folder of the project"),
+        ({"files": ["link/key"]}, "django_app_files: 'link/key', but link is a link or a file"),
+    ],
+)
+def test_a_path_that_the_project_has_another_use_for_is_refused(
+    project: Path, refused: Callable, options: dict[str, list[str]], said: str
+) -> None:
+    (project / "link").symlink_to("shop")
+    assert refused(project, **options).startswith(said)
+
+
+def test_what_a_project_ships_in_a_shared_folder_is_packed_and_a_file_may_take_the_place_of_its_own(
+    project: Path, pack: Callable
+) -> None:
+    write(project, exports__first_dot_csv="1\n", local_dot_py="")
+    packed = pack(project, shared_paths=["exports", "data/in"], files=["local.py", "keys/jwt.pem", "/etc/shop/files/a"])
+    assert {"exports/first.csv", "local.py"} <= names(packed)
+
+
 @pytest.mark.parametrize("version", ["v9", "--upload-pack=touch"])
 def test_a_version_that_does_not_exist_is_named(repository: Path, refused: Callable, version: str) -> None:
     message = refused(repository, version=version)

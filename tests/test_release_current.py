@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.stockpot.stack.plugins.modules.release_current import removable_releases, switch
+from ansible_collections.stockpot.stack.plugins.modules.release_current import (
+    removable_files,
+    removable_releases,
+    remove_file,
+    switch,
+)
 
 
 @pytest.fixture
@@ -41,6 +46,18 @@ def test_the_link_is_moved_to_a_release_and_what_an_interrupted_move_left_is_no_
     switch(link, releases / "b")
     assert link.resolve() == releases / "b"
     assert sorted(path.name for path in releases.parent.iterdir()) == ["current", "releases"]
+
+
+def test_files_that_no_release_is_given_go_with_the_folders_that_they_leave_empty(tmp_path: Path) -> None:
+    for name in ("kept/a", "kept/old", "old/deep/a"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for file in removable_files(tmp_path, [str(tmp_path / "kept/a")]):
+        remove_file(file, tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["kept", "kept/a"]
+    assert removable_files(tmp_path / "missing", []) == []
+    remove_file(tmp_path / "kept/a", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["broken", "missing"])

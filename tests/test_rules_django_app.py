@@ -56,6 +56,17 @@ FROM_GIT = {
         {"django_app_subdirectory": "."},
         {"django_app_media_root": "/srv/library/covers.d/"},
         {"django_app_web_max_requests": 0},
+        {"django_app_media_root": "/srv/library/shared/media", "django_app_shared_paths": ["media"]},
+        {
+            "django_app_once_commands": [["createsuperuser", "--noinput"]],
+            "django_app_host_release_commands": [["warm"]],
+        },
+        {
+            "django_app_host_build_commands": [
+                ["python", "manage.py", "compress"],
+                {"command": ["make"], "directory": "a"},
+            ]
+        },
         {"django_app_check_commands": [], "django_app_release_commands": [["loaddata", "--verbosity", 0, "a b.json"]]},
         {"django_app_database": "postgresql://library@10.0.0.5:5432/library"},
         {"django_app_archive": {"archive": "/cache/x.tar.gz", "digest": "x", "commit": "", "problems": []}},
@@ -124,6 +135,13 @@ def test_what_works_passes(changes: dict[str, Any]) -> None:
         ("django_app_media_root", "/srv/other/current/source/media", "gone with the release"),
         ("django_app_media_root", "/srv/library/current/source/media", "gone with the release"),
         ("django_app_check_commands", ["check --deploy"], "list of words"),
+        ("django_app_once_commands", ["createsuperuser --noinput"], "list of words"),
+        ("django_app_host_release_commands", [["/bin/true"]], "list of words"),
+        ("django_app_host_build_commands", ["npm ci"], "{command: [npm, ci], directory: frontend}"),
+        ("django_app_shared_paths", ["../exports"], "inside the project"),
+        ("django_app_files", [{"path": "../key", "content": ""}], "relative to manage.py"),
+        ("django_app_media_root", "/srv/library/shared", "nobody outside"),
+        ("django_app_media_root", "/srv/other/shared/media", "another application"),
         ("django_app_check_commands", [["check --deploy"]], "list of words"),
         ("django_app_check_commands", [[]], "list of words"),
         ("django_app_release_commands", [["loaddata", None]], "list of words"),

@@ -29,6 +29,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "build_commands": {"type": "list", "elements": "raw", "default": []},
     "build_excludes": {"type": "list", "elements": "str", "default": []},
     "static_root": {"type": "str", "default": ""},
+    "shared_paths": {"type": "list", "elements": "str", "default": []},
+    "files": {"type": "list", "elements": "str", "default": []},
     "extras": {"type": "list", "elements": "str", "default": []},
     "dependency_groups": {"type": "list", "elements": "str", "default": []},
     "overlay": {"type": "list", "elements": "str", "default": []},

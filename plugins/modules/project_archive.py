@@ -107,6 +107,16 @@ options:
     description: Folder that visitors may read, relative to manage.py's; refused where the project keeps source in it.
     type: str
     default: ""
+  shared_paths:
+    description: Folders that are to outlive a release, relative to manage.py's; refused where the project keeps code in one.
+    type: list
+    elements: str
+    default: []
+  files:
+    description: Paths of files that the project is given, relative to manage.py's folder; refused where a folder stands.
+    type: list
+    elements: str
+    default: []
   cache:
     description: Folder for archives and fetched repositories.
     type: path

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -17,6 +18,7 @@ description:
   - Points the link C(current) beside the folder of the releases to a release, in one step.
   - Then keeps the current release, those a process runs from, and of the complete others the newest.
   - What an interrupted build left, a folder without C(.complete), goes.
+  - Files that no release is given any more go last, for the one before may have needed them until now.
 options:
   path:
     description: Folder of the releases.
@@ -30,6 +32,15 @@ options:
     description: How many releases stay, the current one included.
     type: int
     required: true
+  files_path:
+    description: Folder of files that releases are given; empty for none.
+    type: path
+    default: ""
+  files:
+    description: Those of them that stay.
+    type: list
+    elements: path
+    default: []
 author: Stockpot
 """
 
@@ -43,7 +54,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 removed:
-  description: Names of the releases that were removed.
+  description: Names of the releases, and paths of the files, that were removed.
   type: list
   elements: str
   returned: success
@@ -74,6 +85,21 @@ def removable_releases(path: Path, *, keep: int, current: str) -> list[Path]:
     return sorted((release for release in others if release not in newest), key=lambda release: built.get(release, 0))
 
 
+def removable_files(folder: Path, kept: Iterable[str]) -> list[Path]:
+    """The files below a folder that are not among those to be kept."""
+    found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    return sorted(path for path in found if str(path) not in {*kept})
+
+
+def remove_file(path: Path, top: Path) -> None:
+    """Remove a file, and the folders that this leaves empty, but for the topmost."""
+    path.unlink()
+    for folder in path.parents:
+        if folder == top or any(folder.iterdir()):
+            break
+        folder.rmdir()
+
+
 def switch(link: Path, release: Path) -> None:
     """Point a link to a release, in one step: at no moment is there none.
 
@@ -97,6 +123,8 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "release": {"type": "str", "required": True},
             "keep": {"type": "int", "required": True},
+            "files_path": {"type": "path", "default": ""},
+            "files": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -104,19 +132,23 @@ def main() -> None:
     link, release = path.parent / "current", path / module.params["release"]
     before = os.readlink(link) if link.is_symlink() else ""
     old = removable_releases(path, keep=module.params["keep"], current=release.name)
+    files = Path(module.params["files_path"]) if module.params["files_path"] else None
+    unused = removable_files(files, module.params["files"]) if files else []
     if not module.check_mode:
         try:
             if before != str(release):
                 switch(link, release)
             for folder in old:
                 shutil.rmtree(folder)
+            for file in unused:
+                remove_file(file, files)
         except OSError as error:
             module.fail_json(msg=str(error))
     module.exit_json(
-        changed=bool(before != str(release) or old),
-        removed=[folder.name for folder in old],
+        changed=bool(before != str(release) or old or unused),
+        removed=[*(folder.name for folder in old), *map(str, unused)],
         diff={
-            "before": "".join(f"{line}\n" for line in [f"{link} -> {before}", *(str(folder) for folder in old)]),
+            "before": "".join(f"{line}\n" for line in [f"{link} -> {before}", *map(str, [*old, *unused])]),
             "after": f"{link} -> {release}\n",
         },
     )

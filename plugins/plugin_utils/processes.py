@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import ROLES
+from ansible_collections.stockpot.stack.plugins.plugin_utils.placed import file_paths, shared_folders
 from ansible_collections.stockpot.stack.plugins.plugin_utils.units import environment_files, unit_name
 from packaging.version import Version
 
@@ -36,7 +37,7 @@ def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The web server where the host serves the site, and the project's own processes.
 
     Args:
-        given: the arguments of django_app, and `django_app_release_path`.
+        given: the arguments of django_app, `django_app_release_path`, and `inventory_hostname`, which is looked up in a process's `hosts`.
     """
     name, release = given["django_app_name"], given["django_app_release_path"]
     programs = f"{release}/venv/bin"
@@ -45,7 +46,8 @@ def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
         "directory": f"{release}/source",
         "environment_files": [f"/etc/{name}/environment"],
         "state_directory": name,
-        "writable_paths": [path for path in [given["django_app_media_root"]] if path],
+        "writable_paths": _writable_paths(given),
+        "read_paths": file_paths(given["django_app_files"], name),
     }
     definitions = []
     if given["django_app_web"]:
@@ -63,8 +65,12 @@ def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
                 socket_group=given["django_app_socket_group"],
             )
         )
-    for extra in given["django_app_processes_extra"]:
-        own = {"phase": "workers", "description": f"Process of {name}", "stop_timeout": 60, **extra}
+    host = given["inventory_hostname"]
+    for extra in given["django_app_processes_extra"] if given["django_app_run"] else []:
+        if host not in extra.get("hosts", [host]):
+            continue
+        without_hosts = {key: value for key, value in extra.items() if key != "hosts"}
+        own = {"phase": "workers", "description": f"Process of {name}", "stop_timeout": 60, **without_hosts}
         definitions.append(_definition(**common | own | {"command": _in(programs, extra["command"])}))
     return definitions
 
@@ -108,6 +114,11 @@ def _in(programs: str, command: Sequence[str]) -> list[str]:
     return [posixpath.join(programs, *command[:1]), *command[1:]]
 
 
+def _writable_paths(given: Mapping[str, Any]) -> list[str]:
+    shared = shared_folders(given["django_app_shared_paths"], given["django_app_name"])
+    return list(dict.fromkeys(path for path in [given["django_app_media_root"], *shared] if path))
+
+
 def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """This host's workers and, where it runs here, Beat.
 
@@ -120,6 +131,7 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
         "directory": f"{release}/source",
         "environment_files": [given["celery_environment_file"]],
         "writable_paths": list(given["celery_writable_paths"]),
+        "read_paths": list(given["celery_read_paths"]),
         "state_directory": given["celery_state_directory"],
     }
     # `python -m` puts the project's folder on the module path for any project, where the `celery` program does it for Django alone.

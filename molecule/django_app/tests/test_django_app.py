@@ -16,6 +16,7 @@ PLAY = yaml.safe_load((SCENARIO / "converge.yml").read_text())[0]["vars"]
 ENVIRONMENT = PLAY["django_app_environment"]
 SECRET = ENVIRONMENT["LIBRARY_SECRET"]
 MOTTO = ENVIRONMENT["LIBRARY_MOTTO"]
+EDITION = 'settings that only the library may read: "$HOME" 100% ünïcode'
 MANAGE = "/usr/local/bin/library-manage"
 
 
@@ -76,6 +77,62 @@ def test_odd_characters_reach_the_processes_intact(host: Host) -> None:
     assert printed.stdout == MOTTO
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "curl --silent --unix-socket /run/library/web.sock http://library.test/key",
+        "curl --silent --header Host:library.test http://127.0.0.1:8001/key",
+        f"{MANAGE} shell --no-imports -c 'import os; print(os.environ[\"LIBRARY_KEY\"], end=str())'",
+    ],
+    ids=["web", "own process", "operator"],
+)
+def test_a_key_of_several_lines_reaches_the_processes_intact(host: Host, command: str) -> None:
+    assert host.run(command).stdout == ENVIRONMENT["LIBRARY_KEY"]
+
+
+def test_files_are_given_to_the_project_and_to_nobody_else(host: Host) -> None:
+    assert get(host, "/edition") == EDITION
+    settings, licence = "/etc/library/files/library/local_settings.py", "/etc/library/files/licence.pem"
+    assert host.check_output(f"readlink {current(host)}/source/library/local_settings.py") == settings
+    for path, mode in ((settings, 0o640), (licence, 0o440)):
+        file = host.file(path)
+        assert (file.user, file.group, file.mode) == ("root", "library", mode)
+        assert host.run(f"runuser -u library -- cat {path}").rc == 0
+        assert host.run(f"runuser -u www-data -- cat {path}").rc == 1
+    assert host.file(licence).content_string == ENVIRONMENT["LIBRARY_KEY"]
+
+
+def test_what_is_in_given_files_is_in_no_file_that_others_can_read_byte_code_included(host: Host) -> None:
+    """But for what the project itself puts among its static files."""
+    part = "settings that only the library may read"
+    search = "runuser -u nobody -- grep -rlsF -f - /etc /srv /run /usr/local /var /tmp"
+    found = host.run(f"printf %s {part!r} | {search}").stdout.split()
+    assert {Path(path).name for path in found} == {"seen.txt"}
+
+
+def test_the_project_writes_inside_its_source_where_it_outlives_the_release(host: Host) -> None:
+    assert host.check_output(f"readlink {current(host)}/source/exports") == "/srv/library/shared/exports"
+    assert {"shipped.txt", "web.txt"} <= set(get(host, "/exports/web").split())
+    names = host.check_output("curl --silent --fail --header Host:library.test http://127.0.0.1:8001/exports/desk")
+    assert {"web.txt", "desk.txt"} <= set(names.split())
+    assert host.check_output("stat --format '%U %G %a' /srv/library/shared/exports") == "library library 750"
+    assert host.check_output("stat --format '%U' /srv/library/shared/exports/shipped.txt") == "library"
+    assert host.run("runuser -u www-data -- ls /srv/library/shared/exports").rc == 2
+
+
+def test_what_is_built_here_and_there_is_among_the_static_files(host: Host) -> None:
+    static = f"{current(host)}/source/collected/books"
+    assert "FONT-FAMILY" in host.file(f"{static}/built.css").content_string
+    assert not host.file(f"{current(host)}/source/books/static/books/node_modules").exists
+    assert host.file(f"{static}/seen.txt").content_string == EDITION
+    assert host.file(f"{static}/host.txt").content_string == f"library\n{current(host)}/venv/bin/python\n"
+
+
+def test_commands_run_once_ever_and_once_a_release_on_each_host(host: Host) -> None:
+    assert host.file("/var/lib/library/once").content_string == "once\n"
+    assert host.file("/var/lib/library/prepared").content_string == "prepared\n"
+
+
 def test_a_process_of_the_projects_own_runs_from_the_release(host: Host) -> None:
     assert host.run("curl --silent --header Host:library.test http://127.0.0.1:8001/motto").stdout == MOTTO
     assert host.check_output("systemctl show --value --property=User library-desk") == "library"
@@ -131,3 +188,4 @@ def test_a_dry_run_changes_nothing_and_shows_no_secret(
     assert dry_run.returncode == 0, dry_run.stdout
     assert re.search(rf"{host_name}.* changed=0 ", dry_run.stdout), dry_run.stdout
     assert SECRET.split("-")[0] not in dry_run.stdout
+    assert "only the library" not in dry_run.stdout

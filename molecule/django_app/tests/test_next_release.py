@@ -79,11 +79,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def deploy(
-    converge_again: Callable, repository: Path, version: str, **variables: Any
+    converge_again: Callable, repository: Path, version: str, *arguments: str, **variables: Any
 ) -> subprocess.CompletedProcess[str]:
     """Deploy a version of the repository to all servers."""
     source = {"django_app_source": f"file://{repository}", "django_app_version": version}
-    return converge_again("-e", json.dumps(source | {"django_app_requirements": "locked.txt"} | variables))
+    return converge_again("-e", json.dumps(source | {"django_app_requirements": "locked.txt"} | variables), *arguments)
 
 
 def test_a_value_that_no_variable_can_hold_is_refused_by_name_and_not_shown(
@@ -141,6 +141,54 @@ def test_another_database_is_migrated(hosts: dict[str, Host], repository: Path, 
     for host in hosts.values():
         assert "Migrated 3 times." in host.check_output(PAGE)
         assert "elsewhere" not in host.check_output("ls --almost-all /srv/library/current/")
+
+
+def test_another_content_of_a_given_file_restarts_the_processes_without_a_new_release_and_a_file_taken_from_the_list_goes(
+    hosts: dict[str, Host], repository: Path, converge_again: Callable
+) -> None:
+    before = {name: host.check_output(CURRENT) for name, host in hosts.items()}
+    settings = {"path": "library/local_settings.py", "content": "EDITION = 'hunter2, revised'\n"}
+    licence = {"path": "/etc/library/files/licence.pem", "content": "a licence"}
+    run = deploy(converge_again, repository, "second", "--diff", django_app_files=[settings, licence])
+    assert run.returncode == 0, run.stdout
+    assert "hunter2" not in run.stdout
+    for name, host in hosts.items():
+        assert host.check_output(CURRENT) == before[name]
+        assert host.check_output(f"{PAGE}edition") == "hunter2, revised"
+        own = host.check_output("curl --silent --header Host:library.test http://127.0.0.1:8001/edition")
+        assert own == "hunter2, revised"
+    run = deploy(converge_again, repository, "second", django_app_files=[licence])
+    assert run.returncode == 0, run.stdout
+    for host in hosts.values():
+        assert host.check_output(f"{PAGE}edition") == ""
+        assert host.check_output("find /etc/library/files -type f") == licence["path"]
+
+
+def test_what_a_project_wrote_inside_its_source_and_what_ran_once_outlives_releases(hosts: dict[str, Host]) -> None:
+    """Of the releases before."""
+    for host in hosts.values():
+        assert {"shipped.txt", "web.txt"} <= set(host.check_output(f"{PAGE}exports/later").split())
+        # For each of the two databases.
+        assert host.file("/var/lib/library/once").content_string == "once\nonce\n"
+        assert int(host.check_output("wc --lines </var/lib/library/prepared")) > 1
+
+
+def test_a_command_that_failed_is_tried_again_and_one_that_did_not_is_not(
+    hosts: dict[str, Host], repository: Path, converge_again: Callable
+) -> None:
+    first = ["shell", "--command", "open('/var/lib/library/first', 'a').write('first\\n')"]
+    second = ["shell", "--command", "open('/var/lib/library/mended').close()"]
+    failed = deploy(converge_again, repository, "second", django_app_once_commands=[first, second])
+    assert failed.returncode != 0
+    assert "/var/lib/library/mended" in failed.stdout
+    for host in hosts.values():
+        host.check_output("touch /var/lib/library/mended")
+    mended = deploy(converge_again, repository, "second", django_app_once_commands=[first, second])
+    assert mended.returncode == 0, mended.stdout
+    for host in hosts.values():
+        assert host.file("/var/lib/library/first").content_string == "first\n"
+    again = deploy(converge_again, repository, "second", django_app_once_commands=[first, second])
+    assert len(re.findall(r" changed=0 ", again.stdout)) == len(hosts), again.stdout
 
 
 @pytest.fixture

@@ -8,7 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_nginx import ASK_FROM_LOOPBACK, CURL_TLS_REFUSED, SITE, Answer, Visitors, certificate_shown, main_process, recap, unverified
+from test_nginx import (
+    ASK_FROM_LOOPBACK,
+    CURL_TLS_REFUSED,
+    SITE,
+    Answer,
+    Visitors,
+    certificate_shown,
+    main_process,
+    recap,
+    unverified,
+)
 
 # What test_nginx asks with.
 from test_nginx import ask as ask

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .archive import Entry, digest_of, entries_of, link_problems, static_problems, store
+from .archive import Entry, digest_of, entries_of, file_problems, link_problems, shared_problems, static_problems, store
 from .build import Command, built
 from .lock import lock_project
 from .locks import Wanted
@@ -40,6 +40,8 @@ class Project:
         asgi: the ASGI application that gunicorn serves; empty for none.
         gunicorn_config: the project's configuration of gunicorn, relative to manage.py's folder; empty for none.
         static_root: folder that visitors may read, relative to manage.py's; empty for none.
+        shared_paths: folders that outlive a release, relative to manage.py's.
+        files: paths of files that the project is given; those inside it are relative to manage.py's folder.
         lock: path of the lock on this machine for a project that has none which servers can use as it is.
         index: where packages come from.
     """
@@ -57,6 +59,8 @@ class Project:
     asgi: str = ""
     gunicorn_config: str = ""
     static_root: str = ""
+    shared_paths: Sequence[str] = ()
+    files: Sequence[str] = ()
     lock: Path | None = None
     index: Index = field(default_factory=Index)
 
@@ -82,7 +86,7 @@ def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[s
     entries = entries_of(found, cache)
     if problem := manage_problem(entries, project):
         raise ProjectError(problem)
-    problems = [*link_problems(entries), *static_problems(entries, project.static_root)]
+    problems = problems_of(entries, project)
     if (own := project.gunicorn_config) and posixpath.normpath(own) not in entries:
         problems.append(
             f"django_app_gunicorn_config: there is no {own} in the project, or git ignores it. Name a file relative to manage.py's folder, "
@@ -104,7 +108,7 @@ def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[s
         raise ProjectError(*problems)
     if project.build_commands:
         entries = built_entries(found, project, cache)
-        if problems := [*link_problems(entries), *static_problems(entries, project.static_root)]:
+        if problems := problems_of(entries, project):
             raise ProjectError(*problems)
     digest = digest_of(entries)
     requirements = ""
@@ -136,6 +140,16 @@ def manage_problem(entries: Mapping[str, Entry], project: Project) -> str:
         f"django_app_subdirectory: there is no {script} in {place}. Name the folder that holds it, or, for a project that has none, say in "
         f"django_app_manage how its commands are run, such as [python, -m, django].{has}"
     )
+
+
+def problems_of(entries: Mapping[str, Entry], project: Project) -> list[str]:
+    """What is wrong with the files of a project, a sentence each."""
+    return [
+        *link_problems(entries),
+        *static_problems(entries, project.static_root),
+        *shared_problems(entries, map(posixpath.normpath, project.shared_paths)),
+        *file_problems(entries, [posixpath.normpath(path) for path in project.files if not path.startswith("/")]),
+    ]
 
 
 def files_of(found: Source, entries: Mapping[str, Entry], project: Project, cache: Path) -> Mapping[str, Entry]:

@@ -10,7 +10,7 @@ import posixpath
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -146,12 +146,10 @@ def static_problems(entries: Mapping[str, Entry], static_root: str) -> list[str]
     folder = posixpath.normpath(static_root) if static_root else ""
     if not folder:
         return []
-    parents = [folder, *(str(parent) for parent in PurePosixPath(folder).parents)]
-    for name in parents:
-        if name in entries:
-            return [
-                f"django_app_static_root is {static_root}, but {name} is a link or a file in the project: name a folder."
-            ]
+    if blocked := _blocking(entries, folder, itself=True):
+        return [
+            f"django_app_static_root is {static_root}, but {blocked} is a link or a file in the project: name a folder."
+        ]
     source = next((name for name in sorted(entries) if name.startswith(f"{folder}/") and name.endswith(SOURCES)), "")
     if not source:
         return []
@@ -159,6 +157,53 @@ def static_problems(entries: Mapping[str, Entry], static_root: str) -> list[str]
         f"django_app_static_root is {static_root}, where the project keeps source ({source}), which visitors would read: "
         "name the folder that STATIC_ROOT collects into, and nothing else."
     ]
+
+
+def shared_problems(entries: Mapping[str, Entry], paths: Iterable[str]) -> list[str]:
+    """Why a folder cannot be shared by all releases, a sentence each: the project keeps code there, or it is no folder.
+
+    Args:
+        entries: the project's files.
+        paths: folders relative to the project, normal.
+    """
+    found = []
+    for path in paths:
+        if blocked := _blocking(entries, path, itself=True):
+            found.append(
+                f"django_app_shared_paths: {path!r}, but {blocked} is a link or a file in the project: name a folder."
+            )
+        elif source := next(
+            (name for name in sorted(entries) if name.startswith(f"{path}/") and name.endswith(".py")), ""
+        ):
+            found.append(
+                f"django_app_shared_paths: {path!r} holds code ({source}), which would stay as it is in every later release: name a "
+                "folder that the project writes to, and nothing else."
+            )
+    return found
+
+
+def file_problems(entries: Mapping[str, Entry], paths: Iterable[str]) -> list[str]:
+    """Why a file cannot be given to the project at a path, a sentence each: it has a folder there, or something else in the way.
+
+    Args:
+        entries: the project's files.
+        paths: relative to the project, normal.
+    """
+    found = []
+    for path in paths:
+        if blocked := _blocking(entries, path, itself=False):
+            found.append(
+                f"django_app_files: {path!r}, but {blocked} is a link or a file in the project: name a folder."
+            )
+        elif any(name.startswith(f"{path}/") for name in entries):
+            found.append(f"django_app_files: {path!r} is a folder of the project: name a file.")
+    return found
+
+
+def _blocking(entries: Mapping[str, Entry], path: str, *, itself: bool) -> str:
+    """What of a path's folders is none; with `itself`, the path is one of them. Empty if all may be."""
+    folders = [path] * itself + [str(parent) for parent in PurePosixPath(path).parents]
+    return next((name for name in folders if name in entries), "")
 
 
 def digest_of(entries: Mapping[str, Entry]) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import URL_PASSWORD, environment_problems
-from ansible_collections.stockpot.stack.plugins.plugin_utils.project.build import command_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.gunicorn import settings_problems
+from ansible_collections.stockpot.stack.plugins.plugin_utils.placed import placed_problems
+from ansible_collections.stockpot.stack.plugins.plugin_utils.project.build import command_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.locks import KINDS, reader_of
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.python import KNOWN
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.source import subdirectory_problems
@@ -31,6 +32,7 @@ OF_GUNICORN = (
     *("django_app_web_workers", "django_app_web_threads", "django_app_web_max_requests"),
     *("django_app_gunicorn_settings", "django_app_gunicorn_config"),
 )
+MANAGE_COMMANDS = tuple(f"django_app_{when}_commands" for when in ("check", "release", "once", "host_release"))
 LEAST = {
     "django_app_keep_releases": 1,
     "django_app_web_workers": 1,
@@ -51,6 +53,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         *_python(given),
         *_commands(given),
         *_processes(given),
+        *placed_problems(given),
         *(
             f"{name} is {given[name]}: it has to be at least {least}."
             for name, least in LEAST.items()
@@ -202,8 +205,13 @@ def _commands(given: Mapping[str, Any]) -> list[str]:
             f"django_app_manage is {manage!r}: write the words before a manage command, such as [python, manage.py] or "
             "[python, -m, django]."
         )
-    return found + [
-        *command_problems("django_app_build_commands", given["django_app_build_commands"]),
+    return [
+        *found,
+        *(
+            problem
+            for name in ("django_app_build_commands", "django_app_host_build_commands")
+            for problem in command_problems(name, given[name])
+        ),
         *_manage_commands(given),
     ]
 
@@ -211,7 +219,7 @@ def _commands(given: Mapping[str, Any]) -> list[str]:
 def _manage_commands(given: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} holds {command!r}: write a manage.py command as a list of words, such as [check, --deploy]."
-        for name in ("django_app_check_commands", "django_app_release_commands")
+        for name in MANAGE_COMMANDS
         for command in given[name]
         if not isinstance(command, list)
         or not command

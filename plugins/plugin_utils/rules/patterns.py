@@ -13,11 +13,12 @@ APPLICATION = re.compile(r"[a-z][a-z0-9-]{0,24}")
 PRIVATE = re.compile(
     r"/(boot|dev|etc|proc|root|run|sys|tmp)(/.*)?"
     r"|/var/(backups|cache|log|mail|spool|tmp)(/.*)?|/var/lib/(private|redis|postgresql|systemd|dpkg)(/.*)?"
-    r"|/srv/[^/]+/(current|releases/[^/]+)(/(source|venv(/.*)?))?|/srv/[^/]+/releases"
+    r"|/srv/[^/]+/(current|releases/[^/]+)(/(source|venv(/.*)?))?|/srv/[^/]+/(releases|shared|once(/.*)?)"
 )
 # A folder that holds others' folders is nobody's to serve.
 SHARED = re.compile(r"/|/(bin|home|lib|media|mnt|opt|sbin|srv|usr|var)|/home/[^/]+|/(usr|var)/(lib|local|share|www)")
 DEPLOYED = re.compile(r"/srv/([^/]+)/(?:current|releases)/.*")
+OWNED = re.compile(r"/srv/([^/]+)/(?:current|releases|shared)/.*")
 
 
 def application_problems(variable: str, name: str) -> list[str]:
@@ -52,7 +53,7 @@ def served_folder_problems(variable: str, path: str, application: str) -> list[s
         return []
     if PRIVATE.fullmatch(folder) or SHARED.fullmatch(folder) or folder == f"/srv/{application}":
         what = "holds what nobody outside may read"
-    elif (other := DEPLOYED.fullmatch(folder)) and other[1] != application:
+    elif (other := OWNED.fullmatch(folder)) and other[1] != application:
         what = f"belongs to another application, {other[1]}"
     else:
         return []

@@ -54,8 +54,9 @@ def _definition(definition: Mapping[str, Any]) -> list[str]:
         if not re.fullmatch(r"/[^%\r\n]*", path)
     ]
     found += [
-        f"the writable path {path!r} is not absolute. Begin it with a slash."
-        for path in definition["writable_paths"]
+        f"the {kind} path {path!r} is not absolute. Begin it with a slash."
+        for kind, key in (("writable", "writable_paths"), ("read", "read_paths"))
+        for path in definition[key]
         if not path.startswith("/")
     ]
     found += [

@@ -27,6 +27,8 @@ ROLES = {
     "flower": (*APPLICATION, "flower"),
     "proxy": (*APPLICATION, "nginx"),
 }
+# The hosts of these run the project's processes.
+APP_GROUPS = ("web", "workers", "beat")
 # What a managed server in place of a group's host has to be named by.
 MANAGED = {"redis": ("broker_url", "result_backend_url", "cache_url"), "postgresql": ("database_url",)}
 # Each secret with its name in vault.yml, and the group that it is for.
@@ -71,6 +73,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "type": "dict",
         "description": "What stockpot.stack.project_archive returned; {} for nothing.",
     },
+    "django_app_processes_extra": arguments.options("django_app")["django_app_processes_extra"],
     "django_app_media_root": {"type": "str", "description": "Where uploads are kept; empty for none."},
     "flower_url_prefix": {"type": "str", "description": "The path of the site below which Flower stands."},
     "media_is_shared": {
@@ -256,6 +259,17 @@ def _workers(given: Given) -> list[str]:
     ]
 
 
+def _processes(given: Given) -> list[str]:
+    running = {host for group in APP_GROUPS for host in given[f"topology_{group}"]}
+    return [
+        f"django_app_processes_extra: {process['name']} names the host {host}, which is in none of the groups {', '.join(APP_GROUPS)}. "
+        "Mend its `hosts`."
+        for process in given["django_app_processes_extra"]
+        for host in process.get("hosts", [])
+        if host not in running
+    ]
+
+
 def _uploads(given: Given) -> list[str]:
     """A web server takes an upload, a worker reads it, the proxy serves it."""
     folder = given["django_app_media_root"]
@@ -325,6 +339,6 @@ def _flower(given: Given) -> list[str]:
 
 
 RULES: tuple[Callable[[Given], list[str]], ...] = (
-    *(_groups, _archive, _secrets, _workers, _time_limits, _uploads),
+    *(_groups, _archive, _secrets, _workers, _processes, _time_limits, _uploads),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
 )

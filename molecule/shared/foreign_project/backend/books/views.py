@@ -39,6 +39,23 @@ def slow(request: HttpRequest) -> HttpResponse:
     return HttpResponse("at last", content_type="text/plain")
 
 
+def key(request: HttpRequest) -> HttpResponse:
+    """The value of LIBRARY_KEY as the process got it."""
+    return HttpResponse(settings.KEY, content_type="text/plain; charset=utf-8")
+
+
+def edition(request: HttpRequest) -> HttpResponse:
+    """What the local settings say, if there are any."""
+    return HttpResponse(settings.EDITION, content_type="text/plain; charset=utf-8")
+
+
+def export(request: HttpRequest, name: str) -> HttpResponse:
+    """Write the books to a file inside the source; answers with the names of all such files."""
+    (settings.EXPORTS / f"{name}.txt").write_text("\n".join(book.title for book in Book.objects.all()))
+    names = sorted(path.name for path in settings.EXPORTS.iterdir())
+    return HttpResponse("\n".join(names), content_type="text/plain; charset=utf-8")
+
+
 def upload_cover(request: HttpRequest) -> HttpResponse:
     """Store the uploaded file `cover`; answers with its name."""
     name = default_storage.save(request.FILES["cover"].name, request.FILES["cover"])

@@ -1,5 +1,6 @@
 """Settings of a project that shares no name with the reference app."""
 
+import contextlib
 import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -44,3 +45,9 @@ MEDIA_URL = "covers/"
 MEDIA_ROOT = os.environ.get("LIBRARY_COVERS", str(BACKEND / "covers"))
 FILE_UPLOAD_PERMISSIONS = None
 USE_TZ = True
+KEY = os.environ.get("LIBRARY_KEY", "")
+EXPORTS = BACKEND / "exports"
+EDITION = ""
+
+with contextlib.suppress(ModuleNotFoundError):
+    from library.local_settings import *  # noqa: F403

@@ -8,6 +8,9 @@ urlpatterns = [
     path("motto", views.motto),
     path("visitor", views.visitor),
     path("slow", views.slow),
+    path("key", views.key),
+    path("edition", views.edition),
+    path("exports/<slug:name>", views.export),
     path("covers", views.upload_cover),
     path("lend", views.lend_book),
 ]
