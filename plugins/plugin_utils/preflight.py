@@ -18,7 +18,9 @@ WIRED = {"django_app_environment": ("app_environment", "app_connections"), "djan
 # Ansible's own, and too large to be searched.
 NO_TEMPLATES = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive")
 # Differs from host to host: it is set beside the host.
-OF_A_HOST = ("private_address",)
+# Whatever else is wrong with such a value will be mended with it.
+STILL_OPEN = " still says FILL_IN: "
+OF_A_HOST = ("private_address", "ansible_host")
 GROUP_VARS = Path(__file__).resolve().parents[2] / "group_vars"
 
 
@@ -60,6 +62,10 @@ def is_echo(problem: str, found: list[str], variables: Mapping[str, Any]) -> boo
     """Whether a sentence comes only of a mistake that is told by its own name, in another sentence of `found`."""
     about = subject(problem)
     others = [other for other in found if other != problem]
+    if STILL_OPEN not in problem and any(
+        other.startswith(about) and STILL_OPEN in other for other in others if subject(other) == about
+    ):
+        return True
     if " cannot be computed: " in problem:
         told = {subject(other) for other in others} - {about}
         return any(other.rstrip(".") in problem for other in others) or bool(told & words_behind(about, variables))
