@@ -185,6 +185,16 @@ def test_what_is_hashed_and_whole_is_installed_as_it_is(project: Path, pack: Cal
     assert (packed["requirements"], packed["lock_after"]) == ("", "")
 
 
+def test_what_serves_asgi_joins_the_overlay_in_versions_that_fit(project: Path, pack: Callable) -> None:
+    """The project's own uvicorn stays as it is."""
+    (project / "requirements.txt").write_text("uvicorn==0.30.6\n")
+    packed = pack(overlay=["gunicorn"], asgi="shop.asgi:application")
+    found = versions(packed)
+    assert {"gunicorn", "uvicorn-worker", "websockets"} <= set(found)
+    assert found["uvicorn"] == "0.30.6"
+    assert packed["versions"]["uvicorn"] == "0.30.6"
+
+
 def test_the_overlay_is_added_in_versions_that_fit_and_the_project_s_pins_stay(project: Path, pack: Callable) -> None:
     # gunicorn 23 needs packaging; this one of the project's own is old, and said to be for another system.
     old = "packaging==21.0 ; sys_platform == 'win32' \\\n    --hash=sha256:c86254f9220d55e31cc94d69bade760f0847da8000def4dfe1c6b872fd14ff14\n"

@@ -179,7 +179,8 @@ def test_uploads_are_shared_with_the_web_server_where_there_are_some() -> None:
         assert line in written("django_app", template, **EVERYTHING["django_app"]).splitlines()
 
 
-def test_the_operators_command_is_a_program_of_bash(tmp_path: Path) -> None:
-    (tmp_path / "shop-python").write_text(written("django_app", "python.sh.j2"))
+@pytest.mark.parametrize("manage", [["python", "manage.py"], ["/opt/it's here/shop", "a b"]])
+def test_the_operators_command_is_a_program_of_bash(tmp_path: Path, manage: list[str]) -> None:
+    (tmp_path / "shop-python").write_text(written("django_app", "python.sh.j2", django_app_manage=manage))
     subprocess.run(["bash", "-n", str(tmp_path / "shop-python")], check=True)
     subprocess.run(["shellcheck", str(tmp_path / "shop-python")], check=True)

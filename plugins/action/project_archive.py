@@ -29,6 +29,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "extras": {"type": "list", "elements": "str", "default": []},
     "dependency_groups": {"type": "list", "elements": "str", "default": []},
     "overlay": {"type": "list", "elements": "str", "default": []},
+    "manage": {"type": "list", "elements": "str", "default": ["python", "manage.py"]},
+    "asgi": {"type": "str", "default": ""},
+    "gunicorn_config": {"type": "str", "default": ""},
     "lock": {"type": "path", "default": ""},
     "index_url": {"type": "str", "default": "", "no_log": True},
     "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
@@ -113,7 +116,14 @@ def packed_once(given: dict[str, Any], *, write: bool) -> dict[str, Any]:
 
 def packed_now(given: dict[str, Any]) -> dict[str, Any]:
     """What `pack` returns of these options, and the operator's mistakes."""
-    packed: dict[str, Any] = {"archive": "", "digest": "", "commit": "", "requirements": "", "sources": []}
+    packed: dict[str, Any] = {
+        "archive": "",
+        "digest": "",
+        "commit": "",
+        "requirements": "",
+        "sources": [],
+        "versions": {},
+    }
     packed |= {"lock_before": "", "lock_after": "", "pythons": given["pythons"], "problems": []}
     options = {**given, "lock": Path(given["lock"]) if given["lock"] else None}
     options["index"] = Index(options.pop("index_url"), options.pop("extra_index_urls"))

@@ -8,6 +8,7 @@ from typing import Any
 from ansible_collections.stockpot.stack.plugins.plugin_utils import (
     addresses,
     environment,
+    gunicorn,
     nginx,
     processes,
     redis,
@@ -27,6 +28,7 @@ class FilterModule:
             "environment_value": environment.environment_value,
             "nginx_logins": nginx.nginx_logins,
             "pem": nginx.pem,
+            "python_literal": gunicorn.python_literal,
             "private_address": addresses.private_address,
             "process_services": units.process_services,
             "redis_memory_bytes": redis.memory_bytes,

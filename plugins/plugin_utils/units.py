@@ -115,7 +115,7 @@ def process_services(
                 }
             )
         read = services[-1]["files"]
-        read += [{"path": path} for path in process["environment_files"]]
+        read += [{"path": path} for path in (*process["environment_files"], *process["configuration_files"])]
         own = own_environment_file(application, process["name"])
         if process["environment"]:
             lines = [f"{name}={environment_value(value)}\n" for name, value in sorted(process["environment"].items())]
