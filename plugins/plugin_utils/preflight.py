@@ -20,9 +20,11 @@ SAME = {"nginx_server_names": "site_names"}
 # Ansible's own, and too large to be searched.
 NO_TEMPLATES = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive")
 # Differs from host to host: it is set beside the host.
-OF_A_HOST = ("private_address",)
+OF_A_HOST = ("private_address", "ansible_host")
 # What the module `neighbours` returns of a host that nobody has.
 NOBODY: dict[str, Any] = {"applications": {}, "site_in_nginx_conf": "", "nginx_ports": []}
+# Whatever else is wrong with such a value will be mended with it.
+STILL_OPEN = " still says FILL_IN: "
 GROUP_VARS = Path(__file__).resolve().parents[2] / "group_vars"
 
 
@@ -70,6 +72,10 @@ def is_echo(problem: str, found: list[str], variables: Mapping[str, Any]) -> boo
     about = subject(problem)
     others = [other for other in found if other != problem]
     if about in SAME and SAME[about] in words_behind(about, variables) & {subject(other) for other in others}:
+        return True
+    if STILL_OPEN not in problem and any(
+        other.startswith(about) and STILL_OPEN in other for other in others if subject(other) == about
+    ):
         return True
     if " cannot be computed: " in problem:
         told = {subject(other) for other in others} - {about}
