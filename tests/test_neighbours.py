@@ -69,7 +69,6 @@ def wants(**changes: Any) -> neighbours.Wanted:
     } | changes
     right = {
         "process_manager": {
-            "process_manager_application": arguments["application"],
             "process_manager_definitions": [{"name": arguments["process"], "socket": arguments["socket"]}],
         },
         "redis": {"redis_instance": arguments["instance"], "redis_port": arguments["redis_port"]},
@@ -81,7 +80,7 @@ def wants(**changes: Any) -> neighbours.Wanted:
             "nginx_https_port": arguments["https_port"],
         },
     }
-    return neighbours.wanted("web-1", right, FACTS)
+    return neighbours.wanted(arguments["application"], "web-1", right, FACTS)
 
 
 def test_an_application_and_what_it_has_are_seen(seen: dict[str, Any]) -> None:
@@ -149,7 +148,10 @@ def test_an_application_is_not_its_own_neighbour(seen: dict[str, Any]) -> None:
         ({"socket": "10.0.0.5:8000"}, ["web_port is 8000, which shop", "such as 8001"]),
         ({"names": ["blog.test", "www.shop.test"]}, ["site_names holds www.shop.test, which shop"]),
         ({"https_port": 8443}, ["nginx_https_port and nginx_http_port are 8443 and 80", "listens on 80 and 443"]),
-        ({"application": "shop-flower"}, ["app_name is shop-flower, but shop-flower on web-1 is a system user of shop"]),
+        (
+            {"application": "shop-flower"},
+            ["app_name is shop-flower, but shop-flower on web-1 is a system user of shop"],
+        ),
         ({"application": "shop-media"}, ["app_name is shop-media", "system user of shop"]),
     ],
 )
@@ -181,6 +183,4 @@ def test_a_site_that_nginx_has_alone_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_what_others_may_take_of_the_memory_is_counted(seen: dict[str, Any]) -> None:
     """Units as they say, Redis and PostgreSQL with half as much again."""
-    assert neighbours.shares("blog", seen, 4000) == [
-        neighbours.Share("the application shop", 512 + 192 + 150 + 96, "")
-    ]
+    assert neighbours.shares("blog", seen, 4000) == [neighbours.Share("the application shop", 512 + 192 + 150 + 96, "")]

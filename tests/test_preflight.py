@@ -123,6 +123,8 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"site_names": ["https://shop.example.com"]}, ["site_names", "no scheme", MAIN]),
     ({"site_health_path": "readyz"}, ["site_health_path", "begin with a slash", MAIN, "group_vars/all/app.yml"]),
     ({"app_name": "My App"}, ["app_name", "lower-case", MAIN]),
+    ({"app_name": "ssl"}, ["app_name is 'ssl'", "Debian", MAIN]),
+    ({"app_state": "gone"}, ["app_state", "present, absent", MAIN, "group_vars/all/app.yml"]),
     ({"app_log_format": "xml"}, ["app_log_format", "plain, json", MAIN, "group_vars/all/app.yml"]),
     ({"app_environment": {"DEBUG": True}}, ["app_environment: DEBUG", "in quotes", MAIN]),
     ({"app_environment": {"KEY": "-----BEGIN\0hunter2"}}, ["app_environment: KEY", "base64", MAIN]),

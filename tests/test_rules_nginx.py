@@ -139,7 +139,10 @@ def test_a_site_without_mistakes_passes() -> None:
             ["proxy_read_timeout belongs to the role", "nginx_proxy_timeout"],
         ),
         ({"nginx_settings": {"server_tokens": "on"}}, ["server_tokens belongs to the role: take it out"]),
-        ({"nginx_settings": {"limit_req_zone": "x"}}, ["limit_req_zone belongs to the http block", "/etc/nginx/conf.d/"]),
+        (
+            {"nginx_settings": {"limit_req_zone": "x"}},
+            ["limit_req_zone belongs to the http block", "/etc/nginx/conf.d/"],
+        ),
         ({"nginx_settings": {"gzip": True}}, ["nginx_settings: gzip is True, not text", '"on"']),
     ],
 )

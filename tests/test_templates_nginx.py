@@ -195,7 +195,9 @@ def test_the_rules_know_every_directive_that_the_template_writes() -> None:
     """A setting that would stand there twice is refused before anything is changed."""
     overridable = set(re.findall(r"^  (\w+):", (ROOT / "roles/nginx/vars/main.yml").read_text(), re.MULTILINE))
     plain = {**EVERYTHING, "nginx_settings": {}}
-    shared = set(re.findall(r"^ {4}([a-z]\w*) ", written("nginx.conf.j2", **plain).partition("http {")[2], re.MULTILINE))
+    shared = set(
+        re.findall(r"^ {4}([a-z]\w*) ", written("nginx.conf.j2", **plain).partition("http {")[2], re.MULTILINE)
+    )
     of_the_site = set(re.findall(r"^ {0,4}([a-z]\w*) ", written(**plain).partition("\nserver {")[2], re.MULTILINE))
     # Those that nginx takes more than once.
     repeated = {"add_header", "error_page", "set"}
@@ -248,7 +250,10 @@ def test_the_whole_site_may_be_such_a_path() -> None:
 def test_an_operators_own_locations_stand_in_the_server_block() -> None:
     """Between lines that say where they come from, for the message of a refusal."""
     text = written(nginx_extra_locations="location /old/ {\n    return 410;\n}\n")
-    assert "    # From nginx_extra_locations.\nlocation /old/ {\n    return 410;\n}\n    # End of nginx_extra_locations." in text
+    assert (
+        "    # From nginx_extra_locations.\nlocation /old/ {\n    return 410;\n}\n    # End of nginx_extra_locations."
+        in text
+    )
     assert "nginx_extra_locations" not in written()
 
 
@@ -272,7 +277,12 @@ def test_two_sites_share_no_name(names: tuple[str, str]) -> None:
 
 def test_what_all_sites_share_is_the_same_whoever_writes_it() -> None:
     """Or two projects on a host would write it in turn, and reload nginx each time."""
-    other = {**EVERYTHING, "nginx_application": "blog", "nginx_server_names": ["blog.test"], "nginx_locations": [EVERY_LIMIT]}
+    other = {
+        **EVERYTHING,
+        "nginx_application": "blog",
+        "nginx_server_names": ["blog.test"],
+        "nginx_locations": [EVERY_LIMIT],
+    }
     assert written("nginx.conf.j2", **other) == written("nginx.conf.j2")
 
 

@@ -95,17 +95,22 @@ class Host:
             instance = service.partition("@")[2]
             settings = lines(self.root / f"etc/redis/redis{'-' + instance if instance else ''}.conf", " ")
             self._port(known, "redis_port", settings.get("port"))
-            known["memory"] |= {service: value for value in settings.get("maxmemory", [])}
+            self._memory(known, service, settings.get("maxmemory"))
         if found := re.fullmatch(r"postgresql@(\d+)-(\w+)", service):
             settings = lines(self.root / f"etc/postgresql/{found[1]}/{found[2]}/conf.d/managed.conf", " = ")
             self._port(known, "postgresql_port", settings.get("port"))
-            known["memory"] |= {service: value.strip("'") for value in settings.get("shared_buffers", [])}
+            self._memory(known, service, settings.get("shared_buffers"))
 
     @staticmethod
     def _port(known: dict[str, Any], variable: str, values: list[str] | None) -> None:
         for value in values or []:
             if (text := value.strip("'\"")).isdigit():
                 known["ports"][variable] = int(text)
+
+    @staticmethod
+    def _memory(known: dict[str, Any], service: str, values: list[str] | None) -> None:
+        if values:
+            known["memory"][service] = values[-1].strip("'")
 
     def nginx(self) -> tuple[str, list[int]]:
         """The application whose site stands in nginx.conf, and the ports that nginx listens on."""
@@ -141,9 +146,7 @@ def main() -> None:
     host = Host(module.params["root"])
     host.look()
     alone, ports = host.nginx()
-    module.exit_json(
-        changed=False, applications=host.applications, site_in_nginx_conf=alone, nginx_ports=ports
-    )
+    module.exit_json(changed=False, applications=host.applications, site_in_nginx_conf=alone, nginx_ports=ports)
 
 
 if __name__ == "__main__":

@@ -55,10 +55,11 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
         # A secret that is missing is missed once, by its name in the vault.
         found += [problem for problem in wrong if stack.SECRETS.get(subject(problem), ("-",))[0] not in told]
     host, facts = variables["inventory_hostname"], variables["ansible_facts"]
-    want = neighbours.wanted(host, right, facts)
-    found += neighbours.problems(want, seen)
     taken = memory.of_host(host, facts["memtotal_mb"], right)
-    taken.shares.extend(neighbours.shares(want.application, seen, facts["memtotal_mb"]))
+    named, _ = arguments.typed({"app_name": stack.OPTIONS["app_name"]}, variables, loader)
+    if application := named.get("app_name"):
+        found += neighbours.problems(neighbours.wanted(application, host, right, facts), seen)
+        taken.shares.extend(neighbours.shares(application, seen, facts["memtotal_mb"]))
     typed, wrong = arguments.typed(stack.MEMORY, variables, loader)
     found += wrong or memory.problems(taken, typed["memory_overcommit_percent"])
     where = Places(variables)

@@ -485,7 +485,9 @@ def test_a_broken_configuration_leaves_the_running_one(
     result = converge_again("-e", json.dumps(broken), limit=host_name)
     assert result.returncode
     assert "invalid value" in result.stdout
-    assert "nginx_settings: nginx refuses what comes from there: keepalive_timeout nonsense;" in " ".join(result.stdout.split())
+    assert "nginx_settings: nginx refuses what comes from there: keepalive_timeout nonsense;" in " ".join(
+        result.stdout.split()
+    )
     assert (host.check_output(WRITTEN), serving(host)) == before
     assert ask("/").status == 200
 

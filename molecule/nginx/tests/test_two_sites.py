@@ -25,7 +25,9 @@ from test_nginx import ask as ask
 from test_nginx import curl as curl
 
 BLOG = "blog.test"
-SHOP_FILES = "sha256sum /etc/nginx/nginx.conf /etc/nginx/sites/shop.conf /etc/nginx/shop.* /etc/ssl/private/nginx.shop.*"
+SHOP_FILES = (
+    "sha256sum /etc/nginx/nginx.conf /etc/nginx/sites/shop.conf /etc/nginx/shop.* /etc/ssl/private/nginx.shop.*"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +65,10 @@ def test_each_site_answers_by_its_own_name_with_its_own(
 def test_each_site_keeps_its_own_limits_logins_and_fences(ask: Callable[..., Answer]) -> None:
     """A password, a size and a private path of one hold for that one alone."""
     body = ["-H", "Expect:", "-X", "POST", "--http1.1", "--data-binary", "x" * 100_000]
-    assert [ask("/flower/", "-u", f"flower:{word} horse", name=BLOG).status for word in ("correct", "another")] == [401, 200]
+    assert [ask("/flower/", "-u", f"flower:{word} horse", name=BLOG).status for word in ("correct", "another")] == [
+        401,
+        200,
+    ]
     assert [ask("/flower/", "-u", f"flower:{word} horse").status for word in ("correct", "another")] == [200, 401]
     assert [ask("/figures", name=name).status for name in (BLOG, SITE)] == [403, 200]
     assert [ask("/metrics", name=name).status for name in (BLOG, SITE)] == [200, 403]

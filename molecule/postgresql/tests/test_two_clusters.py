@@ -80,7 +80,9 @@ def test_neither_project_s_run_touches_the_other_s(host: Host, converge_again: C
     assert main_processes(host) == before
 
 
-def test_both_return_after_a_restart_of_the_host(host: Host, host_name: str, lab_restart: Callable[[str], None], wait_until: Callable[..., Any]) -> None:
+def test_both_return_after_a_restart_of_the_host(
+    host: Host, host_name: str, lab_restart: Callable[[str], None], wait_until: Callable[..., Any]
+) -> None:
     """The cluster is one of those that Debian starts."""
     lab_restart(host_name)
     for who, (port, _) in LOGINS.items():

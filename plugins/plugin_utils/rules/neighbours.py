@@ -31,28 +31,17 @@ class Wanted(NamedTuple):
     """Where nginx is to listen; empty where it has no site on this host."""
 
 
-def wanted(host: str, right: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> Wanted:
+def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> Wanted:
     """What the arguments of the roles that a host gets come to.
 
     Args:
+        application: the deployment's.
         host: its name.
         right: by role, the arguments; roles whose arguments are wrong are left out.
         facts: the host's.
     """
     redis, postgresql, nginx, flower = (right.get(role, {}) for role in ("redis", "postgresql", "nginx", "flower"))
     manager = right.get("process_manager", {})
-    application = next(
-        (
-            given[name]
-            for given, name in (
-                (manager, "process_manager_application"),
-                (redis, "redis_application"),
-                (postgresql, "postgresql_application"),
-            )
-            if given
-        ),
-        "",
-    )
     units, services, ports = [], [], {}
     for process in manager.get("process_manager_definitions", ()):
         units.append(f"{application}-{process['name']}.service")
@@ -157,13 +146,14 @@ def _nginx(want: Wanted, found: Mapping[str, Any], others: Mapping[str, Any]) ->
             f"app_name is {want.application}, but nginx on {want.host} still has the site of {alone} in nginx.conf, which this run would "
             f"write anew: run site.yml for {alone} first, which gives its site a file of its own."
         )
-    elif want.nginx_ports and found["nginx_ports"] and set(want.nginx_ports) != set(found["nginx_ports"]):
-        if sites := [name for name, known in others.items() if known["names"]]:
-            ports = [str(port) for port in found["nginx_ports"]]
-            yield (
-                f"nginx_https_port and nginx_http_port are {want.nginx_ports[1]} and {want.nginx_ports[0]}, but nginx on {want.host} listens "
-                f"on {' and '.join(ports)}, for {', '.join(sites)} too: take the same for all sites of a host."
-            )
+        return
+    sites = [name for name, known in others.items() if known["names"]]
+    if sites and want.nginx_ports and set(want.nginx_ports) != set(found["nginx_ports"]):
+        ports = [str(port) for port in found["nginx_ports"]]
+        yield (
+            f"nginx_https_port and nginx_http_port are {want.nginx_ports[1]} and {want.nginx_ports[0]}, but nginx on {want.host} listens "
+            f"on {' and '.join(ports)}, for {', '.join(sites)} too: take the same for all sites of a host."
+        )
 
 
 def _free(port: int, taken: set[int]) -> int:

@@ -198,7 +198,9 @@ def _locations(given: Mapping[str, Any]) -> Iterator[str]:
         **{path: "nginx_private_locations" for path in given["nginx_private_locations"]},
         **{location["path"]: "nginx_protected_locations" for location in given["nginx_protected_locations"]},
     }
-    served = {given[f"nginx_{kind}_url"]: f"nginx_{kind}_url" for kind in ("static", "media") if given[f"nginx_{kind}_path"]}
+    served = {
+        given[f"nginx_{kind}_url"]: f"nginx_{kind}_url" for kind in ("static", "media") if given[f"nginx_{kind}_path"]
+    }
     for location in given["nginx_locations"]:
         path = location["path"]
         inner = path.strip("/")
