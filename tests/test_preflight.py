@@ -107,6 +107,23 @@ def test_without_static_files_nothing_of_the_release_is_shown(tmp_path: Path) ->
     assert value_of("nginx_static_path", tmp_path) == ""
 
 
+def test_workers_write_to_shared_folders_and_start_anew_with_given_files(tmp_path: Path) -> None:
+    files = [{"path": "shop/local_settings.py", "content": ""}]
+    write_inventory(tmp_path, {"django_app_shared_paths": ["exports"], "django_app_files": files})
+    assert value_of("celery_writable_paths", tmp_path) == ["/srv/stockpot/media", "/srv/stockpot/shared/exports"]
+    assert value_of("celery_read_paths", tmp_path) == ["/etc/stockpot/files/shop/local_settings.py"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "runs"), [({}, True), ({group: ["two"] for group in ("web", "workers", "beat")}, False)]
+)
+def test_a_host_that_only_builds_the_project_runs_none_of_its_processes(
+    tmp_path: Path, groups: dict[str, list[str]], runs: bool
+) -> None:
+    write_inventory(tmp_path, {}, groups)
+    assert value_of("django_app_run", tmp_path) is runs
+
+
 # Changes to a good inventory, and the words that tell an operator what to mend and where.
 BAD: list[tuple[dict[str, Any], list[str]]] = [
     # secrets
@@ -239,7 +256,7 @@ def test_a_mistake_is_named_once_with_its_variable_file_and_fix(
 ALONE = [
     *(
         {"app_environment": value}
-        for value in ({"PIN": [123456]}, {"PIN": "12\n34"}, {"1PIN": "123456"}, "PIN=123456", None)
+        for value in ({"PIN": [123456]}, {"PIN": "12\0 34"}, {"1PIN": "123456"}, "PIN=123456", None)
     ),
     *({"site_names": value} for value in ([], "www.example.com", None)),
     *({"flower_url_prefix": value} for value in ("", "//", None)),

@@ -48,7 +48,7 @@ EVERYTHING: dict[str, dict[str, Any]] = {
     },
     "django_app": {
         "django_app_media_root": "/srv/shop/media",
-        "django_app_environment": {"QUOTES": "a'b\"c\\d`e$f", "EMPTY": "", "NUMBER": 1},
+        "django_app_environment": {"QUOTES": "a'b\"c\\d`e$f", "LINES": "a\n\n b\n", "EMPTY": "", "NUMBER": 1},
     },
     "flower": {"flower_persistent": False, "flower_read_only": False, "flower_basic_auth_password": "a\"b$c\\d`e'f"},
 }
@@ -177,6 +177,7 @@ def read_by_a_shell(text: str, tmp_path: Path) -> dict[str, str]:
 def test_the_environment_says_what_was_given(tmp_path: Path) -> None:
     environment = read_by_a_shell(written("django_app", "environment.j2", **EVERYTHING["django_app"]), tmp_path)
     assert (environment["QUOTES"], environment["EMPTY"], environment["NUMBER"]) == ("a'b\"c\\d`e$f", "", "1")
+    assert environment["LINES"] == "a\n\n b\n"
     assert environment["DJANGO_SETTINGS_MODULE"] == "config.settings"
 
 
@@ -193,6 +194,16 @@ def test_uploads_are_shared_with_the_web_server_where_there_are_some() -> None:
     ):
         assert line not in written("django_app", template).splitlines()
         assert line in written("django_app", template, **EVERYTHING["django_app"]).splitlines()
+
+
+def test_a_shared_folder_is_the_applications_alone_and_one_with_uploads_is_made_once() -> None:
+    given = {"django_app_shared_paths": ["exports/", "media"], "django_app_media_root": "/srv/shop/shared/media"}
+    lines = written("django_app", "tmpfiles.conf.j2", **given).splitlines()
+    assert [line for line in lines if "/shared" in line] == [
+        "d /srv/shop/shared 0755 root root",
+        "d /srv/shop/shared/exports 0750 shop shop",
+        "d /srv/shop/shared/media 2750 shop shop-media",
+    ]
 
 
 @pytest.mark.parametrize("manage", [["python", "manage.py"], ["/opt/it's here/shop", "a b"]])

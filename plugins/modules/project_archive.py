@@ -16,8 +16,8 @@ description:
     hashes, O(lock), which is resolved once and used until the project's files or these options change. What the project itself has
     locked keeps its versions and hashes. A new lock is a change, with a difference; in check mode it is not written.
   - Beside the lock it writes nothing but its cache, in check mode too.
-  - With O(build_commands), packs what these leave of a copy of the source: ignored files that they make too. The same source and
-    commands are built once, and then taken from the cache; in check mode as well, as the release's id is what is in it.
+  - With O(build_commands), packs what these leave of a copy of the source, ignored files among it. The same source and commands
+    are built once and then taken from the cache, in check mode as well, as the release's id is what is packed.
   - Packs once a run. Whoever asks later with the same options, for another host for example, gets the same archive, whatever was
     pushed or edited since.
 options:

@@ -17,6 +17,7 @@ PRIVATE = re.compile(
 )
 # A folder that holds others' folders is nobody's to serve.
 SHARED = re.compile(r"/|/(bin|home|lib|media|mnt|opt|sbin|srv|usr|var)|/home/[^/]+|/(usr|var)/(lib|local|share|www)")
+DEPLOYED = re.compile(r"/srv/([^/]+)/(?:current|releases)/.*")
 OWNED = re.compile(r"/srv/([^/]+)/(?:current|releases|shared)/.*")
 # An application's name is that of its user and of its folders in /etc, /run, /srv and /var/lib: those that Debian has are taken.
 TAKEN = (
