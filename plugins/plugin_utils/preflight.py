@@ -62,9 +62,8 @@ def is_echo(problem: str, found: list[str], variables: Mapping[str, Any]) -> boo
     """Whether a sentence comes only of a mistake that is told by its own name, in another sentence of `found`."""
     about = subject(problem)
     others = [other for other in found if other != problem]
-    if STILL_OPEN not in problem and any(
-        other.startswith(about) and STILL_OPEN in other for other in others if subject(other) == about
-    ):
+    still_open = {subject(other) for other in others if STILL_OPEN in other}
+    if STILL_OPEN not in problem and (about in still_open or (still_open and "FILL_IN" in problem)):
         return True
     if " cannot be computed: " in problem:
         told = {subject(other) for other in others} - {about}
