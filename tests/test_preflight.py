@@ -152,6 +152,18 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         ["django_app_processes_extra: tail names the host server-9", "Mend its `hosts`", MAIN],
     ),
     ({"app_environment": "KEY=hunter2"}, ["app_environment: this is no dict", "{name: value}", MAIN]),
+    (
+        {"app_environment": {"PAY": "FILL_IN the key"}},
+        ["app_environment: PAY still says FILL_IN: put there the key", MAIN],
+    ),
+    ({"celery_workers": [{"name": "a", "queues": ["FILL_IN"]}]}, ["celery_workers: queues still says FILL_IN", MAIN]),
+    ({"django_app_wsgi": "FILL_IN the application"}, ["django_app_wsgi still says FILL_IN: put there the app", MAIN]),
+    ({"site_names": ["FILL_IN the names"]}, ["site_names still says FILL_IN: put there the names.", MAIN]),
+    ({"ansible_host": "FILL_IN"}, ["ansible_host still says FILL_IN: put there its value", HOSTS]),
+    (
+        {"app_environment": {"PAY": "{{ vault_pay_key }}"}},
+        ["vault_pay_key is missing, which app_environment: PAY is made of", "ansible-vault edit", VAULT],
+    ),
     ({"site_names": None}, ["site_names has no value", MAIN, "group_vars/all/proxy.yml"]),
     ({"site_names": "www.example.com"}, ["site_names: this is no list", "[one, another]", MAIN]),
     ({"vault_flower_password": None}, ["vault_flower_password is missing", VAULT]),

@@ -74,9 +74,8 @@ def is_echo(problem: str, found: list[str], variables: Mapping[str, Any]) -> boo
     others = [other for other in found if other != problem]
     if about in SAME and SAME[about] in words_behind(about, variables) & {subject(other) for other in others}:
         return True
-    if STILL_OPEN not in problem and any(
-        other.startswith(about) and STILL_OPEN in other for other in others if subject(other) == about
-    ):
+    still_open = {subject(other) for other in others if STILL_OPEN in other}
+    if STILL_OPEN not in problem and (about in still_open or (still_open and "FILL_IN" in problem)):
         return True
     if " cannot be computed: " in problem:
         told = {subject(other) for other in others} - {about}

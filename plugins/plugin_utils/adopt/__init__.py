@@ -188,7 +188,7 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
             f"a settings module {', and '.join(wrong)}",
             f"{settings.comment}: it would be {modules[0].name}",
         )
-    servers = project.server_values(tree, scope, names)
+    servers = project.server_values(tree, scope, names, ran)
     is_asgi = any(value.name == "django_app_asgi" for value in servers)
     beat, no_beat = celery.beat_values(application, ran, names) if application else ([], "")
     folders = project.folder_values(tree, scope)
@@ -208,11 +208,13 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
         *(found("", command, scope.where.get("CACHES", scope.file)) for command in building.cache_table_values(scope)),
         *(release.entries or []),
     ]
+    layout = project.layout_values(tree, manage)
+    words = next((value.value for value in layout if value.name == "django_app_manage"), ["python", "manage.py"])
     sections = {
         "The project": [
             Value("django_app_source", source),
             Value("app_name", environment.replace("_", "-"), "names its system user, folders and units"),
-            *project.layout_values(tree, manage),
+            *layout,
             settings,
             *servers,
             celery.application_value(application, ran),
@@ -222,7 +224,7 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
             packages.python_value(tree, required, names),
         ],
         "What is built and run": [
-            *_merged(building.build_values(tree), building.compiled_values(tree, scope)),
+            *_merged(building.build_values(tree, words), building.compiled_values(tree, scope, words)),
             release,
             *commands.values(),
         ],
@@ -234,7 +236,7 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
         ],
         "Its environment": connections.connection_values(variables, config, application.places if application else {}),
         "Web server and workers": [
-            *processes.web_values(ran),
+            *processes.web_values(tree, ran, is_asgi=is_asgi),
             *(celery.worker_values(tree, application, ran) if application else []),
             *beat,
             *(

@@ -62,7 +62,7 @@ def _instructions(text: str) -> Iterator[tuple[int, str, str]]:
         yield began, word.upper(), rest.strip()
 
 
-def build_values(tree: Tree) -> list[Value]:
+def build_values(tree: Tree, manage: list[str]) -> list[Value]:
     """Debian packages and commands that build the project, as a Dockerfile or package.json has them."""
     name = _dockerfile(tree)
     packages: dict[str, str] = {}
@@ -86,7 +86,7 @@ def build_values(tree: Tree) -> list[Value]:
             elif words[0] in FRONT_END:
                 builds.append(guess("", _in_folder(tree, words, inside), where))
             elif (managed := managed_by(words)) and managed[0] not in ("collectstatic", "migrate", "check"):
-                on_hosts.append(guess("", managed, where))
+                on_hosts.append(guess("", [*manage, *managed], where))
     builds = [build for build in builds if build.value] or _front_end(tree)
     values = []
     if packages:
@@ -142,7 +142,7 @@ def _front_end(tree: Tree) -> list[Value]:
     return []
 
 
-def compiled_values(tree: Tree, scope: Scope) -> list[Value]:
+def compiled_values(tree: Tree, scope: Scope, manage: list[str]) -> list[Value]:
     """Commands of the project that make a folder which its static files are collected from, and which is not in its source."""
     folders = scope.names.get("STATICFILES_DIRS")
     commands: dict[str, str] = {}
@@ -162,7 +162,7 @@ def compiled_values(tree: Tree, scope: Scope) -> list[Value]:
             "django_app_host_build_commands",
             [],
             "",
-            entries=[guess("", [command], why) for command, why in commands.items()],
+            entries=[guess("", [*manage, command], why) for command, why in commands.items()],
         )
     ]
 

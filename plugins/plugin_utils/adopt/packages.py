@@ -112,12 +112,47 @@ def package_values(tree: Tree, files: list[str], is_choice: bool, names: set[str
         if is_choice
         else found("django_app_requirements", shown, note)
     ]
-    values += _chosen(tree, files)
+    values += _chosen(tree, files) + index_values(tree, files)
     needed = [name for name in ("celery", "redis") if name not in names and not _brought(tree, files, name)]
     if needed:
         overlay = [*OVERLAY, *("celery[redis]" if name == "celery" else name for name in needed)]
         values.append(guess("django_app_overlay", overlay, f"{', '.join(files)} has no {' and no '.join(needed)}"))
     return values
+
+
+def index_values(tree: Tree, files: list[str]) -> list[Value]:
+    """Package indexes beside the public one; which login they want is not known."""
+    where: dict[str, str] = {}
+    for name in files:
+        if name.endswith((".txt", ".in")):
+            where |= dict.fromkeys(read_requirements(tree.files, name).indexes, name)
+    tools = table(tree.files, posixpath.join(posixpath.dirname(files[0]), "pyproject.toml")).get("tool", {})
+    several = [
+        *tools.get("poetry", {}).get("source", []),
+        *tools.get("uv", {}).get("index", []),
+        *tools.get("pdm", {}).get("source", []),
+    ]
+    where |= {
+        one["url"]: "pyproject.toml" for one in several if isinstance(one, dict) and isinstance(one.get("url"), str)
+    }
+    addresses = [address for address in where if not re.match(r"https?://pypi\.org/", address) and "://" in address]
+    private = [name for name in files if re.search(r"private|internal", posixpath.basename(name))]
+    shown = [re.sub(r"(?<=://)[^/\s]*@", "", address) for address in addresses]
+    if not shown and not private:
+        return []
+    value = unknown(
+        "django_app_extra_index_urls",
+        "the index's address, with a login from the vault as in group_vars/all/app.yml",
+        "",
+    )
+    value.comment = ", ".join(dict.fromkeys([*(where[address] for address in addresses), *private]))
+    value.comment += (
+        f" names {', '.join(shown)}"
+        if shown
+        else " names packages that no public index may have; [] if they are public"
+    )
+    value.value = [value.value]
+    return [value]
 
 
 def _brought(tree: Tree, files: list[str], name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from .findings import Value, found
+from .findings import Value, found, guess
 from .tree import Tree
 
 COMPOSE = (
@@ -196,9 +196,14 @@ def understood(name: str, where: str, words: list[str]) -> Process:
     return process
 
 
-def web_values(processes: list[Process]) -> list[Value]:
-    """gunicorn's numbers, as the web process has them."""
+def web_values(tree: Tree, processes: list[Process], *, is_asgi: bool) -> list[Value]:
+    """gunicorn's numbers and its file, as the web process has them."""
     values = []
+    config = posixpath.join(tree.top, "gunicorn.conf.py")
+    if config in tree.files:
+        values.append(
+            guess("django_app_gunicorn_config", "gunicorn.conf.py", f"{config} is there; gunicorn reads it by itself")
+        )
     for process in processes:
         if posixpath.basename(process.words[0]) != "gunicorn":
             continue
@@ -207,7 +212,7 @@ def web_values(processes: list[Process]) -> list[Value]:
             option, equals, given = word.partition("=")
             if option in GUNICORN:
                 given = given if equals else next(rest, "")
-                if given.isdigit() and int(given):
+                if given.isdigit() and int(given) and not (is_asgi and option == "--threads"):
                     values.append(found(GUNICORN[option], int(given), process.where))
         break
     return values

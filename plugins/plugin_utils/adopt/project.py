@@ -14,6 +14,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.project.tables impo
 
 from .evaluate import UNKNOWN, Evaluator, Made, Place, Read, Scope
 from .findings import Value, found, guess, unknown
+from .processes import Process
 from .tree import Tree
 
 PRODUCTION = re.compile(r"(^|[._])(prod|production|live|deploy|deployed|server|heroku)($|[._])")
@@ -24,6 +25,9 @@ SETS_MODULE = re.compile(r"DJANGO_SETTINGS_MODULE[\"']?\s*[=:,\s]\s*[\"']?([A-Za
 HEALTH = re.compile(
     r"^(health|healthz|health-?check|healthcheck|readyz?|readiness|livez|alive|ping|status|up|_health|heartbeat)[_-]?/?$"
 )
+
+
+ASGI_SERVERS = ("uvicorn", "daphne", "hypercorn", "granian")
 
 
 class NoProject(Exception):
@@ -182,28 +186,27 @@ def layout_values(tree: Tree, manage: str) -> list[Value]:
     ]
 
 
-def server_values(tree: Tree, scope: Scope | None, packages: set[str]) -> list[Value]:
+def server_values(tree: Tree, scope: Scope | None, packages: set[str], processes: list[Process]) -> list[Value]:
     """The WSGI application; the ASGI one where the project needs it."""
-    values = []
     wsgi = _application(tree, scope, "WSGI_APPLICATION", "get_wsgi_application")
-    if wsgi:
-        values.append(found("django_app_wsgi", *wsgi))
     asgi = _application(tree, scope, "ASGI_APPLICATION", "get_asgi_application")
-    if not asgi:
-        return values or [
-            unknown("django_app_wsgi", "the WSGI application, such as config.wsgi:application", "no file makes one")
-        ]
-    file = tree.file_of(asgi[0].partition(":")[0])
-    text = tree.text(file)
-    needed = next((word for word in ("ProtocolTypeRouter", "websocket") if word in text), "")
-    needed = needed or ("channels" if "channels" in packages else "")
-    if needed:
-        values.append(found("django_app_asgi", asgi[0], f"{asgi[1]}: {needed}"))
-    elif not wsgi:
-        values.append(guess("django_app_asgi", asgi[0], f"{asgi[1]}: there is no WSGI application"))
-    if not wsgi:
-        values.insert(0, guess("django_app_wsgi", asgi[0], "there is no WSGI application; the ASGI one is served"))
-    return values
+    values = [found("django_app_wsgi", *wsgi)] if wsgi else []
+    if asgi:
+        text = tree.text(tree.file_of(asgi[0].partition(":")[0]))
+        served = next(
+            (one for one in processes if one.name == "web" and posixpath.basename(one.words[0]) in ASGI_SERVERS), None
+        )
+        needed = next((word for word in ("ProtocolTypeRouter", "websocket") if word in text), "")
+        needed = needed or ("channels" if "channels" in packages else "") or (served.where if served else "")
+        if needed:
+            values.append(found("django_app_asgi", asgi[0], f"{asgi[1]}: {needed}"))
+        elif not wsgi:
+            values.append(guess("django_app_asgi", asgi[0], f"{asgi[1]}: there is no WSGI application"))
+        if not wsgi:
+            values.insert(0, found("django_app_wsgi", "", "no file makes one; the ASGI application is served"))
+    return values or [
+        unknown("django_app_wsgi", "the WSGI application, such as config.wsgi:application", "no file makes one")
+    ]
 
 
 def _application(tree: Tree, scope: Scope | None, setting: str, maker: str) -> tuple[str, str] | None:
