@@ -1,7 +1,7 @@
 # Thin: each target is one script or one playbook. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-destroy check test test-app lint bench prove secrets lock
+.PHONY: help setup demo demo-destroy check test test-app lint bench prove secrets lock adopt environment
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,12 @@ prove: setup ## what needs time: 2,000 orders and 10,000 mails counted, the stac
 
 secrets: setup ## write group_vars/ENV/vault.yml, encrypted, with strong random values: make secrets ENV=production
 	@bin/secrets $(ENV)
+
+adopt: setup ## write an environment for a project as it is: make adopt ENV=shop SOURCE=<git url or folder> [VERSION=...]
+	@bin/adopt "$(ENV)" "$(SOURCE)" "$(VERSION)"
+
+environment: setup ## write an environment for a project like app/: make environment ENV=shop
+	@bin/environment "$(ENV)"
 
 lock: setup ## renew all hash-locked requirements
 	@bin/lock

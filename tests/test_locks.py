@@ -179,10 +179,32 @@ def test_several_files_with_and_without_hashes_make_one_lock(project: Path, pack
     assert "ff70335d468e7eb6ec65b95b99d3a2836546063f63acc5171de367e834932a81" not in packed["lock_after"]
 
 
+def test_a_lock_that_was_made_on_a_newer_python_gets_what_an_older_server_needs_too(
+    project: Path, pack: Callable
+) -> None:
+    # As pip-compile wrote it on 3.13: before 3.11.3 redis needs async-timeout.
+    (project / "requirements.txt").write_text(
+        "redis==5.2.1 \\\n    --hash=sha256:ee7e1056b9aea0f04c6c2ed59452947f34c4940ee025f5dd83e6a6418b6989e4\n"
+    )
+    found = versions(pack(overlay=["toml"], pythons=BOTH))
+    assert found["redis"] == "5.2.1"
+    assert found["async-timeout"].endswith('; python_full_version < "3.11.3"')
+
+
 def test_what_is_hashed_and_whole_is_installed_as_it_is(project: Path, pack: Callable) -> None:
     (project / "requirements.txt").write_text(HASHED)
     packed = pack(overlay=["six>=1"], index=NOWHERE)
     assert (packed["requirements"], packed["lock_after"]) == ("", "")
+
+
+def test_what_serves_asgi_joins_the_overlay_in_versions_that_fit(project: Path, pack: Callable) -> None:
+    """The project's own uvicorn stays as it is."""
+    (project / "requirements.txt").write_text("uvicorn==0.30.6\n")
+    packed = pack(overlay=["gunicorn"], asgi="shop.asgi:application")
+    found = versions(packed)
+    assert {"gunicorn", "uvicorn-worker", "websockets"} <= set(found)
+    assert found["uvicorn"] == "0.30.6"
+    assert packed["versions"]["uvicorn"] == "0.30.6"
 
 
 def test_the_overlay_is_added_in_versions_that_fit_and_the_project_s_pins_stay(project: Path, pack: Callable) -> None:

@@ -140,6 +140,8 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"site_names": ["https://shop.example.com"]}, ["site_names", "no scheme", MAIN]),
     ({"site_health_path": "readyz"}, ["site_health_path", "begin with a slash", MAIN, "group_vars/all/app.yml"]),
     ({"app_name": "My App"}, ["app_name", "lower-case", MAIN]),
+    ({"app_name": "ssl"}, ["app_name is 'ssl'", "Debian", MAIN]),
+    ({"app_state": "gone"}, ["app_state", "present, absent", MAIN, "group_vars/all/app.yml"]),
     ({"app_log_format": "xml"}, ["app_log_format", "plain, json", MAIN, "group_vars/all/app.yml"]),
     ({"app_environment": {"DEBUG": True}}, ["app_environment: DEBUG", "in quotes", MAIN]),
     ({"app_environment": {"KEY": "-----BEGIN\0hunter2"}}, ["app_environment: KEY", "base64", MAIN]),
@@ -150,6 +152,18 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         ["django_app_processes_extra: tail names the host server-9", "Mend its `hosts`", MAIN],
     ),
     ({"app_environment": "KEY=hunter2"}, ["app_environment: this is no dict", "{name: value}", MAIN]),
+    (
+        {"app_environment": {"PAY": "FILL_IN the key"}},
+        ["app_environment: PAY still says FILL_IN: put there the key", MAIN],
+    ),
+    ({"celery_workers": [{"name": "a", "queues": ["FILL_IN"]}]}, ["celery_workers: queues still says FILL_IN", MAIN]),
+    ({"django_app_wsgi": "FILL_IN the application"}, ["django_app_wsgi still says FILL_IN: put there the app", MAIN]),
+    ({"site_names": ["FILL_IN the names"]}, ["site_names still says FILL_IN: put there the names.", MAIN]),
+    ({"ansible_host": "FILL_IN"}, ["ansible_host still says FILL_IN: put there its value", HOSTS]),
+    (
+        {"app_environment": {"PAY": "{{ vault_pay_key }}"}},
+        ["vault_pay_key is missing, which app_environment: PAY is made of", "ansible-vault edit", VAULT],
+    ),
     ({"site_names": None}, ["site_names has no value", MAIN, "group_vars/all/proxy.yml"]),
     ({"site_names": "www.example.com"}, ["site_names: this is no list", "[one, another]", MAIN]),
     ({"vault_flower_password": None}, ["vault_flower_password is missing", VAULT]),
@@ -356,6 +370,44 @@ def test_the_reference_applications_uploads_are_private_and_others_where_they_sa
     write_inventory(folder, given)
     assert value_of("nginx_media_private", folder) is private
     assert value_of("app_connections", folder)["MEDIA_IS_PRIVATE"] == int(private)
+
+
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        ({}, "gunicorn.conf.py"),
+        ({"django_app_source": "/srv/library"}, ""),
+        ({"django_app_web_command": ["granian", "config.wsgi:application"]}, ""),
+        (
+            {"django_app_source": "/srv/library", "django_app_gunicorn_config": "deploy/gunicorn.py"},
+            "deploy/gunicorn.py",
+        ),
+    ],
+)
+def test_the_reference_application_s_configuration_of_gunicorn_is_read_and_others_where_they_name_it(
+    tmp_path: Path, given: dict[str, Any], file: str
+) -> None:
+    folder = tmp_path / "inventories/production"
+    folder.mkdir(parents=True)
+    (tmp_path / "app").symlink_to(ROOT / "app")
+    write_inventory(folder, given)
+    assert value_of("django_app_gunicorn_config", folder) == file
+
+
+@pytest.mark.parametrize(
+    ("locked", "answers"), [({"celery": "5.6.3"}, False), ({"celery": "5.7.0"}, True), ({}, False)]
+)
+def test_beat_is_run_as_the_locked_celery_can(tmp_path: Path, locked: dict[str, str], answers: bool) -> None:
+    packed = {"archive": "/cache/x.tar.gz", "digest": "x", "versions": locked}
+    write_inventory(tmp_path, {"stockpot_archive": packed, "django_app_release_path": "/srv/stockpot/current"})
+    (beat,) = [one for one in value_of("process_manager_definitions", tmp_path) if one["name"] == "beat"]
+    assert ("--enable-remote-control" in beat["command"]) is answers
+
+
+def test_a_celery_too_old_is_named(problems: Callable[..., list[str]]) -> None:
+    packed = {"archive": "/cache/x.tar.gz", "digest": "x", "versions": {"celery": "5.1.2"}}
+    (sentence,) = problems({"stockpot_archive": packed})
+    assert sentence.startswith("celery_version is 5.1.2: Celery 5.2 and later are run.")
 
 
 @pytest.mark.parametrize("given", [{"media_is_shared": True}, {"django_app_media_root": ""}])
@@ -623,6 +675,11 @@ def test_the_play_names_all_mistakes_at_once_and_shows_no_secret(inventory: Path
     [
         ({"django_app_requirements": "other.txt"}, ["django_app_requirements", "other.txt"]),
         ({"django_app_source": str(ROOT), "django_app_version": "v0-never"}, ["django_app_version", "v0-never"]),
+        (
+            {"django_app_source": str(ROOT / "app/config")},
+            ["django_app_subdirectory", "no manage.py", "django_app_manage"],
+        ),
+        ({"django_app_gunicorn_config": "deploy/none.py"}, ["django_app_gunicorn_config", "no deploy/none.py"]),
     ],
 )
 def test_the_play_names_a_source_that_cannot_be_packed(

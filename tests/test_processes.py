@@ -61,20 +61,38 @@ def test_a_web_server_is_the_releases_gunicorn_behind_a_socket() -> None:
     (web,) = definitions("django_app")
     assert web["command"] == [
         "/srv/shop/releases/1/venv/bin/gunicorn",
-        "--config=/srv/shop/releases/1/gunicorn.conf.py",
+        "--config=/etc/shop/gunicorn.conf.py",
         "--bind=unix:/run/shop/web.sock",
-        "--worker-class=gthread",
         "--workers=2",
         "--threads=4",
         "--timeout=60",
         "--graceful-timeout=60",
         "--max-requests=20000",
-        "--max-requests-jitter=2000",
         "--forwarded-allow-ips=127.0.0.1",
-        "--worker-tmp-dir=/dev/shm",
         "config.wsgi:application",
     ]
     assert (web["type"], web["socket"], web["socket_group"]) == ("notify", "/run/shop/web.sock", "www-data")
+    assert web["configuration_files"] == ["/etc/shop/gunicorn.conf.py"]
+
+
+def test_an_asgi_application_wins_and_believes_whoever_may_use_the_socket() -> None:
+    (web,) = definitions("django_app", django_app_asgi="config.asgi:application")
+    assert web["command"][-2:] == ["--forwarded-allow-ips=*", "config.asgi:application"]
+    assert not [word for word in web["command"] if word.startswith("--threads")]
+
+
+def test_an_asgi_application_on_an_address_believes_its_proxies_alone() -> None:
+    proxies = {"django_app_bind": "10.0.0.1:8000", "django_app_trusted_proxies": ["10.0.0.2", "::1"]}
+    (web,) = definitions("django_app", django_app_asgi="config.asgi:application", **proxies)
+    assert "--forwarded-allow-ips=10.0.0.2,::1" in web["command"]
+
+
+def test_another_server_gets_the_same_socket_user_and_grace() -> None:
+    words = ["uvicorn", "--fd", "3", "config.asgi:application"]
+    (web,) = definitions("django_app", django_app_web_command=words, django_app_web_timeout=30)
+    assert web["command"] == ["/srv/shop/releases/1/venv/bin/uvicorn", *words[1:]]
+    assert (web["name"], web["phase"], web["socket"], web["stop_timeout"]) == ("web", "web", "/run/shop/web.sock", 40)
+    assert not {"type", "configuration_files"} & set(web)
 
 
 def test_a_web_server_may_answer_on_an_address() -> None:
@@ -200,7 +218,7 @@ def test_a_pool_is_told_nothing_of_the_defaults_that_it_has_no_use_for() -> None
 
 
 def test_beat_leaves_no_pidfile_and_answers_pings() -> None:
-    (beat,) = definitions("celery", celery_beat=True, celery_beat_scheduler="a.b:C")
+    (beat,) = definitions("celery", celery_beat=True, celery_beat_scheduler="a.b:C", celery_version="5.7.0")
     assert beat["phase"] == "scheduler"
     assert beat["command"][5:] == [
         *("beat", "--scheduler", "a.b:C", "--enable-remote-control", "--hostname", "celerybeat@%h"),
@@ -209,9 +227,39 @@ def test_beat_leaves_no_pidfile_and_answers_pings() -> None:
     ]
 
 
-def test_beat_of_an_older_celery_is_told_nothing_it_does_not_know() -> None:
-    (beat,) = definitions("celery", celery_beat=True, celery_beat_scheduler="", celery_beat_remote_control=False)
+@pytest.mark.parametrize("version", ["5.6.3", "5.2.7", ""])
+def test_beat_of_an_older_or_unknown_celery_is_told_nothing_it_does_not_know(version: str) -> None:
+    (beat,) = definitions("celery", celery_beat=True, celery_beat_scheduler="", celery_version=version)
     assert "--enable-remote-control" not in beat["command"]
+
+
+def test_beat_answers_nothing_where_that_is_said() -> None:
+    off = {"celery_version": "5.7.0", "celery_beat_remote_control": False}
+    (beat,) = definitions("celery", celery_beat=True, celery_beat_scheduler="", **off)
+    assert "--enable-remote-control" not in beat["command"]
+
+
+def test_the_canary_asks_beat_where_it_answers() -> None:
+    for version, answers in (("5.7.0", True), ("5.6.3", False)):
+        made = definitions("celery", celery_beat=True, celery_version=version)
+        assert processes.celery_canary(made, [], {}, "shop")["beat_remote_control"] is answers
+
+
+def test_each_process_may_have_another_settings_module() -> None:
+    """In files of their own, which win over the application's."""
+    module = {name: {"DJANGO_SETTINGS_MODULE": name} for name in ("config.workers", "config.mail", "config.beat")}
+    workers = [
+        {"name": "mail", "queues": ["mail"], "environment": module["config.mail"]},
+        {"name": "sms", "queues": ["sms"]},
+    ]
+    made = definitions(
+        "celery",
+        celery_environment=module["config.workers"],
+        celery_workers=workers,
+        celery_beat=True,
+        celery_beat_environment=module["config.beat"],
+    )
+    assert [one["environment"] for one in made] == [module[f"config.{name}"] for name in ("mail", "workers", "beat")]
 
 
 def test_the_workers_of_a_fleet_are_named_as_celery_names_them() -> None:

@@ -279,7 +279,46 @@ def test_a_subdirectory_outside_the_source_is_refused(project: Path, refused: Ca
 
 
 def test_a_folder_without_manage_py_is_refused(project: Path, refused: Callable) -> None:
-    assert refused(project, subdirectory="shop").startswith("django_app_subdirectory: there is no manage.py")
+    said = refused(project, subdirectory="shop")
+    assert said.startswith("django_app_subdirectory: there is no manage.py")
+    assert "django_app_manage" in said
+
+
+def test_the_folder_that_has_it_is_named(project: Path, refused: Callable) -> None:
+    write(project, **{"backend__manage_dot_py": "run()\n"})
+    (project / "manage.py").unlink()
+    assert refused(project).endswith("The project has one in backend.")
+
+
+@pytest.mark.parametrize(
+    "manage", [["python", "-m", "django"], ["shop"], ["/opt/shop/bin/shop"], ["python", "shop/urls.py"]]
+)
+def test_a_project_that_is_managed_otherwise_needs_none(project: Path, pack: Callable, manage: list[str]) -> None:
+    (project / "manage.py").unlink()
+    assert pack(project, manage=manage)["archive"]
+
+
+def test_another_script_that_is_not_there_is_named(project: Path, refused: Callable) -> None:
+    assert "there is no bin/manage.py in" in refused(project, manage=["python", "bin/manage.py"])
+
+
+def test_a_configuration_of_gunicorn_is_in_the_project_where_it_is_named(
+    project: Path, pack: Callable, refused: Callable
+) -> None:
+    said = refused(project, gunicorn_config="deploy/gunicorn.py")
+    assert said.startswith("django_app_gunicorn_config: there is no deploy/gunicorn.py")
+    write(project, deploy__gunicorn_dot_py="keepalive = 5\n")
+    assert pack(project, gunicorn_config="deploy/gunicorn.py")["archive"]
+
+
+def test_the_versions_of_a_lock_that_is_used_as_it_is_are_known(project: Path, pack: Callable) -> None:
+    assert pack(project)["versions"] == {"django": "5.2.19", "gunicorn": "27.0.1"}
+    two = (
+        LOCKED
+        + "six==1.17.0 ; python_version >= '3.12' \\\n    --hash=sha256:cc\nsix==1.9.0 ; python_version < '3.12' \\\n    --hash=sha256:dd\n"
+    )
+    write(project, requirements_dot_txt=two)
+    assert pack(project)["versions"]["six"] == "1.9.0"
 
 
 def test_a_missing_requirements_file_is_named(project: Path, refused: Callable) -> None:

@@ -70,6 +70,12 @@ FROM_GIT = {
         {"django_app_check_commands": [], "django_app_release_commands": [["loaddata", "--verbosity", 0, "a b.json"]]},
         {"django_app_database": "postgresql://library@10.0.0.5:5432/library"},
         {"django_app_archive": {"archive": "/cache/x.tar.gz", "digest": "x", "commit": "", "problems": []}},
+        {"django_app_asgi": "library.asgi:site"},
+        {"django_app_asgi": "library.asgi:site", "django_app_wsgi": ""},
+        {"django_app_web_command": ["uvicorn", "--fd", "3", "library.asgi:site"], "django_app_wsgi": ""},
+        {"django_app_gunicorn_settings": {"keepalive": 5}, "django_app_gunicorn_config": "deploy/gunicorn.py"},
+        {"django_app_manage": ["python", "-m", "django"]},
+        {"django_app_manage": ["library"]},
     ],
 )
 def test_what_works_passes(changes: dict[str, Any]) -> None:
@@ -85,6 +91,15 @@ def test_what_works_passes(changes: dict[str, Any]) -> None:
         ("django_app_settings_module", "library/configuration.py", "config.settings"),
         ("django_app_wsgi", "library.server", "module:callable"),
         ("django_app_wsgi", "library/server.py:site", "module:callable"),
+        ("django_app_wsgi", "", "django_app_asgi"),
+        ("django_app_asgi", "library.asgi", "module:callable"),
+        ("django_app_web_command", ["uvicorn --fd 3"], "list of words"),
+        ("django_app_web_command", ["--fd", "3"], "list of words"),
+        ("django_app_gunicorn_settings", {"workers": 3}, "django_app_web_workers"),
+        ("django_app_gunicorn_config", "../gunicorn.conf.py", "inside"),
+        ("django_app_gunicorn_config", "deploy/gunicorn.toml", "Python file"),
+        ("django_app_manage", [], "-m, django"),
+        ("django_app_manage", ["python manage.py"], "-m, django"),
         ("django_app_bind", "run/web.sock", "absolute path or address:port"),
         ("django_app_bind", "/run/my site/web.sock", "absolute path or address:port"),
         ("django_app_bind", "localhost:8000", "absolute path or address:port"),
@@ -146,6 +161,30 @@ def test_a_mistake_gives_one_sentence_with_its_variable_and_the_fix(variable: st
     (sentence,) = problems(given(**{variable: value}))
     assert sentence.startswith(variable)
     assert word in sentence
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "beside"),
+    [
+        ("django_app_web_threads", 8, {"django_app_asgi": "library.asgi:site"}),
+        ("django_app_web_threads", 8, {"django_app_web_command": ["granian"]}),
+        ("django_app_web_workers", 8, {"django_app_web_command": ["granian"]}),
+        ("django_app_gunicorn_settings", {"keepalive": 5}, {"django_app_web_command": ["granian"]}),
+        ("django_app_gunicorn_config", "gunicorn.py", {"django_app_web_command": ["granian"]}),
+        ("django_app_asgi", "library.asgi:site", {"django_app_web_command": ["granian"]}),
+    ],
+)
+def test_what_the_server_takes_no_notice_of_is_refused(variable: str, value: Any, beside: dict[str, Any]) -> None:
+    (sentence,) = problems(given(**{variable: value}, **beside))
+    assert sentence.startswith(variable)
+    assert "has no effect beside" in sentence
+    assert "take" in sentence
+
+
+def test_a_setting_that_the_locked_gunicorn_does_not_know_is_refused() -> None:
+    archive = {"archive": "/cache/x.tar.gz", "digest": "x", "versions": {"gunicorn": "23.0.0"}}
+    (sentence,) = problems(given(django_app_archive=archive, django_app_gunicorn_settings={"http_parser": "fast"}))
+    assert sentence.startswith("django_app_gunicorn_settings: http_parser came with gunicorn 26")
 
 
 def test_a_password_in_the_databases_address_is_refused_and_not_repeated() -> None:

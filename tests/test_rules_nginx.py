@@ -95,6 +95,12 @@ def test_a_site_without_mistakes_passes() -> None:
                 {**FLOWER, "path": "/tools/grafana/"},
             ],
             nginx_settings={"gzip_comp_level": 6, "keepalive_timeout": "5s", "gzip": "on"},
+            nginx_locations=[
+                {"path": "/"},
+                {"path": "/upload/", "client_max_body_size": "2g", "proxy_timeout": "10m", "allow": ["10.0.0.0/8"]},
+                {"path": "/flower-3", "requests_per_minute": 6, "buffering": False},
+            ],
+            nginx_extra_locations="location ~ ^/a{2}$ { # {\n add_header X-Brace '}' always;\n return 200 \"${host} {\";\n}",
         )
         == []
     )
@@ -133,6 +139,10 @@ def test_a_site_without_mistakes_passes() -> None:
             ["proxy_read_timeout belongs to the role", "nginx_proxy_timeout"],
         ),
         ({"nginx_settings": {"server_tokens": "on"}}, ["server_tokens belongs to the role: take it out"]),
+        (
+            {"nginx_settings": {"limit_req_zone": "x"}},
+            ["limit_req_zone belongs to the http block", "/etc/nginx/conf.d/"],
+        ),
         ({"nginx_settings": {"gzip": True}}, ["nginx_settings: gzip is True, not text", '"on"']),
     ],
 )
@@ -166,6 +176,44 @@ def test_a_mistake_in_a_protected_location(locations: list[dict[str, Any]], word
     assert "correct horse" not in problem
     for word in words:
         assert word in problem
+
+
+@pytest.mark.parametrize(
+    ("locations", "words"),
+    [
+        ([{"path": "upload"}], ["'upload' is no path", "/upload/"]),
+        ([{"path": "/a"}, {"path": "/a/"}], ["/a/ stands there twice"]),
+        ([{"path": "/metrics/web"}], ["/metrics/web is, or lies below, /metrics of nginx_private_locations"]),
+        ([{"path": "/flower/api/"}], ["/flower/ of nginx_protected_locations", "open to everybody"]),
+        ([{"path": "/static"}], ["/static is nginx_static_url"]),
+        ([{"path": "/a", "client_max_body_size": "2 GB"}], ["client_max_body_size '2 GB' of /a is no size"]),
+        ([{"path": "/a", "proxy_timeout": "long"}], ["proxy_timeout 'long' of /a is no time"]),
+        ([{"path": "/a", "allow": ["office"]}], ["'office', allowed for /a, is no address"]),
+        ([{"path": "/a", "requests_per_minute": -1}], ["requests_per_minute of /a", "0 or more"]),
+    ],
+)
+def test_a_mistake_in_a_path_with_limits_of_its_own(locations: list[dict[str, Any]], words: list[str]) -> None:
+    """A path below one that is fenced would lead round the fence."""
+    problem = the_problem(
+        nginx_locations=locations, nginx_protected_locations=[FLOWER], nginx_static_path="/srv/www/static"
+    )
+    assert problem.startswith("nginx_locations: ")
+    for word in words:
+        assert word in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("location /a/ { return 410;", "a brace is never closed"),
+        ("} server { listen 81;", "a brace closes what was never opened"),
+    ],
+)
+def test_an_operators_own_locations_are_whole_blocks(text: str, words: str) -> None:
+    """What ends the server block early is no location."""
+    problem = the_problem(nginx_extra_locations=text)
+    assert problem.startswith("nginx_extra_locations: ")
+    assert words in problem
 
 
 def test_each_of_several_mistakes_has_its_sentence() -> None:

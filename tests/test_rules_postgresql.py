@@ -40,6 +40,11 @@ def test_the_defaults_are_right(debian: str) -> None:
         ({"postgresql_settings": {"include_dir": "/x"}}, "postgresql_settings: include_dir belongs to the role"),
         ({"postgresql_settings": {"Include_If_Exists": "/x"}}, "postgresql_settings: Include_If_Exists belongs"),
         ({"postgresql_settings": {"work_mem": "1MB'\nfsync = off"}}, "postgresql_settings: work_mem has several lines"),
+        (
+            {"postgresql_cluster": "my-blog", "postgresql_port": 5433},
+            "postgresql_cluster is 'my-blog': it names a unit",
+        ),
+        ({"postgresql_cluster": "blog"}, "postgresql_port is 5432, which is that of Debian's own cluster, main"),
         ({"postgresql_port": 70000}, "postgresql_port is 70000"),
         ({"postgresql_memory_percent": 0}, "postgresql_memory_percent is 0"),
         ({"postgresql_max_connections": 9}, "postgresql_max_connections is 9"),

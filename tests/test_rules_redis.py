@@ -23,6 +23,10 @@ def test_the_defaults_are_right() -> None:
     assert problems(GIVEN) == []
 
 
+def test_an_instance_with_a_port_of_its_own_is_right() -> None:
+    assert problems({**GIVEN, "redis_instance": "my-blog", "redis_port": 6380}) == []
+
+
 def test_a_project_may_have_no_prefix() -> None:
     assert problems({**GIVEN, "redis_celery_key_prefix": ""}) == []
     assert problems({**GIVEN, "redis_celery_key_prefix": "", "redis_cache_key_prefix": ""}) == []
@@ -43,6 +47,11 @@ def test_a_project_may_have_no_prefix() -> None:
         ({"redis_maxmemory": "0"}, "redis_maxmemory"),
         ({"redis_memory_percent": 91}, "redis_memory_percent is 91"),
         ({"redis_port": 0}, "redis_port is 0"),
+        ({"redis_instance": "My Blog", "redis_port": 6380}, "redis_instance is 'My Blog': it names a unit"),
+        (
+            {"redis_instance": "blog"},
+            "redis_port is 6379, which is that of Debian's own Redis: give the instance blog another",
+        ),
         ({"redis_databases": 0, "redis_celery_databases": []}, "redis_databases is 0"),
         ({"redis_celery_databases": [1, 16]}, "redis_celery_databases: there is no database 16"),
         ({"redis_bind_addresses": []}, "redis_bind_addresses is empty"),

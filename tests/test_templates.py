@@ -87,6 +87,22 @@ def test_redis_is_safe_for_a_broker() -> None:
     assert f"maxmemory {1024**3}" in lines
 
 
+def test_an_instance_of_redis_has_files_of_its_own() -> None:
+    """Nothing that it writes is Debian's own Redis's, nor the other way round."""
+    name = {"redis_instance": "blog", "redis_application": "blog", "redis_port": 6380}
+    main, instance = (set(written("redis", "redis.conf.j2", **given).splitlines()) for given in ({}, name))
+    assert {line for line in instance - main if not line.startswith("#")} == {
+        "port 6380",
+        "aclfile /etc/redis/users-blog.acl",
+        "unixsocket /run/redis-blog/redis-server.sock",
+        "dir /var/lib/redis/blog",
+        "pidfile /run/redis-blog/redis-server.pid",
+        "logfile /var/log/redis/redis-server-blog.log",
+    }
+    assert "d /var/lib/redis/blog 0750 redis redis" in written("redis", "tmpfiles.conf.j2", **name).splitlines()
+    assert "X-Application=blog" in written("redis", "application.conf.j2", **name).splitlines()
+
+
 def test_redis_settings_are_written_as_redis_spells_them() -> None:
     lines = written("redis", "redis.conf.j2", **EVERYTHING["redis"]).splitlines()
     wanted = {"slowlog-max-len 64", "lazyfree-lazy-expire yes", "rename-command A B", "rename-command C D", 'x ""'}
@@ -190,7 +206,8 @@ def test_a_shared_folder_is_the_applications_alone_and_one_with_uploads_is_made_
     ]
 
 
-def test_the_operators_command_is_a_program_of_bash(tmp_path: Path) -> None:
-    (tmp_path / "shop-python").write_text(written("django_app", "python.sh.j2"))
+@pytest.mark.parametrize("manage", [["python", "manage.py"], ["/opt/it's here/shop", "a b"]])
+def test_the_operators_command_is_a_program_of_bash(tmp_path: Path, manage: list[str]) -> None:
+    (tmp_path / "shop-python").write_text(written("django_app", "python.sh.j2", django_app_manage=manage))
     subprocess.run(["bash", "-n", str(tmp_path / "shop-python")], check=True)
     subprocess.run(["shellcheck", str(tmp_path / "shop-python")], check=True)

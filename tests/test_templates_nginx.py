@@ -29,7 +29,7 @@ EVERYTHING = {
 }
 
 
-def written(template: str = "nginx.conf.j2", debian: str = "13", **given: Any) -> str:
+def written(template: str = "site.conf.j2", debian: str = "13", **given: Any) -> str:
     """A template's text for a small site, with what else is given."""
     site = {
         "nginx_application": "shop",
@@ -42,7 +42,7 @@ def written(template: str = "nginx.conf.j2", debian: str = "13", **given: Any) -
 
 def locations(configuration: str) -> list[str]:
     """What stands behind each `location`."""
-    return re.findall(r"^ {8}location (.+) \{$", configuration, re.MULTILINE)
+    return re.findall(r"^ {4}location (.+) \{$", configuration, re.MULTILINE)
 
 
 def block(configuration: str, opening: str) -> str:
@@ -55,14 +55,15 @@ def test_every_request_has_an_id_of_nginx_that_its_log_and_the_application_learn
     """No location sets headers of its own: it would lose this one, and let a visitor's through."""
     text = written(**EVERYTHING)
     assert re.findall(r"^( *)proxy_set_header X-Request-ID (.+);$", text, re.MULTILINE) == [("    ", "$request_id")]
-    assert "proxy_set_header" not in text[text.index("    server {") :]
-    assert " id=$request_id " in text
-    assert "access_log /var/log/nginx/access.log timed;" in text
+    assert "proxy_set_header" not in text[text.index("    location ") :]
+    shared = written("nginx.conf.j2", **EVERYTHING)
+    assert " id=$request_id " in shared
+    assert "access_log /var/log/nginx/access.log timed;" in shared
 
 
 @pytest.mark.parametrize("given", [{}, EVERYTHING], ids=["little", "everything"])
 @pytest.mark.parametrize("debian", ["12", "13"])
-@pytest.mark.parametrize("template", ["nginx.conf.j2", "logins.conf.j2"])
+@pytest.mark.parametrize("template", ["nginx.conf.j2", "site.conf.j2", "logins.conf.j2"])
 def test_every_template_is_whole(template: str, debian: str, given: dict[str, Any]) -> None:
     """Nothing is undefined, every brace is closed, and the file says whose it is."""
     text = written(template, debian, **given)
@@ -106,11 +107,11 @@ def test_a_protected_location_asks_for_its_own_password() -> None:
     )
     flower, other = block(text, "location ^~ /flower/"), block(text, "location ^~ /a-b/")
     assert "auth_basic_user_file /etc/nginx/shop.flower.htpasswd;" in flower
-    assert "limit_req zone=shop_flower burst=10 nodelay;" in flower
-    assert "proxy_pass http://shop_flower;" in flower
+    assert "limit_req zone=shop.flower burst=10 nodelay;" in flower
+    assert "proxy_pass http://shop.flower;" in flower
     assert "auth_basic_user_file /etc/nginx/shop.a_2d_b.htpasswd;" in other
-    assert block(text, "upstream shop_flower").strip() == "server 127.0.0.1:5555;"
-    assert block(text, "upstream shop_a_2d_b").strip() == "server 10.0.0.2:80;"
+    assert block(text, "upstream shop.flower").strip() == "server 127.0.0.1:5555;"
+    assert block(text, "upstream shop.a_2d_b").strip() == "server 10.0.0.2:80;"
     assert block(text, "location ^~ /flower/metrics").strip() == "return 403;"
 
 
@@ -119,7 +120,7 @@ def test_who_has_logged_in_is_not_counted() -> None:
     logins = written("logins.conf.j2", nginx_protected_locations=[FLOWER], nginx_login_attempts_per_minute=3)
     [token] = re.findall(r'^    ([0-9a-f]{32}) "";$', logins, re.MULTILINE)
     assert f"flower_login={token}; Path=/flower/; Secure; HttpOnly" in logins
-    assert "zone=shop_flower:1m rate=3r/m;" in logins
+    assert "zone=shop.flower:1m rate=3r/m;" in logins
     assert token not in written(nginx_protected_locations=[FLOWER])
     assert "limit_req_zone" not in written("logins.conf.j2")
 
@@ -127,18 +128,19 @@ def test_who_has_logged_in_is_not_counted() -> None:
 @pytest.mark.parametrize(("debian", "listening", "directives"), [("12", True, 0), ("13", False, 1)])
 def test_http2_is_switched_on_as_the_release_wants_it(debian: str, listening: bool, directives: int) -> None:
     """A parameter of listen before nginx 1.25, a directive since."""
-    text = written(debian=debian)
-    tls = re.findall(r"listen .* ssl.*;", text)
-    assert len(tls) == 4
+    tls = re.findall(r"listen .* ssl.*;", written("nginx.conf.j2", debian) + written(debian=debian))
+    assert len(tls) == 6
     assert all(("http2" in line) is listening for line in tls)
-    assert text.count("http2 on;") == directives
+    assert written(debian=debian).count("http2 on;") == directives
 
 
 def test_ports_are_the_given_ones() -> None:
     """And the redirect names the port that visitors use."""
-    text = written(nginx_http_port=8080, nginx_https_port=8443, nginx_public_https_port=443, nginx_ipv6=False)
-    listening = {line.split()[1].rstrip(";") for line in re.findall(r"listen .*;", text)}
-    assert listening == {"8080", "8443"}
+    given = {"nginx_http_port": 8080, "nginx_https_port": 8443, "nginx_public_https_port": 443, "nginx_ipv6": False}
+    text = written(**given)
+    for written_text in (text, written("nginx.conf.j2", **given)):
+        listening = {line.split()[1].rstrip(";") for line in re.findall(r"listen .*;", written_text)}
+        assert listening == {"8080", "8443", "127.0.0.1:8443"}
     assert "return 308 https://$host$request_uri;" in text
     assert "return 308 https://$host:9443$request_uri;" in written(nginx_public_https_port=9443)
 
@@ -182,18 +184,106 @@ def test_another_certificate_is_another_file() -> None:
 
 def test_settings_of_the_operator_win() -> None:
     """Once each, for nginx refuses a directive that stands there twice."""
-    text = written(nginx_settings={"keepalive_timeout": "5s", "gzip_comp_level": 6})
+    settings = {"keepalive_timeout": "5s", "gzip_comp_level": 6}
+    text = written(nginx_settings=settings)
     assert re.findall(r"^    keepalive_timeout (.*);", text, re.MULTILINE) == ["5s"]
     assert "    gzip_comp_level 6;" in text
+    assert written("nginx.conf.j2", nginx_settings=settings) == written("nginx.conf.j2")
 
 
 def test_the_rules_know_every_directive_that_the_template_writes() -> None:
     """A setting that would stand there twice is refused before anything is changed."""
     overridable = set(re.findall(r"^  (\w+):", (ROOT / "roles/nginx/vars/main.yml").read_text(), re.MULTILINE))
     plain = {**EVERYTHING, "nginx_settings": {}}
-    here = set(re.findall(r"^ {4}([a-z]\w*) ", written(**plain).partition("http {")[2], re.MULTILINE))
-    there = set(re.findall(r"^([a-z]\w*) ", written("logins.conf.j2", **plain), re.MULTILINE))
-    assert (here | there) - overridable - {"limit_req_zone"} == set(OWN_DIRECTIVES)
+    shared = set(
+        re.findall(r"^ {4}([a-z]\w*) ", written("nginx.conf.j2", **plain).partition("http {")[2], re.MULTILINE)
+    )
+    of_the_site = set(re.findall(r"^ {0,4}([a-z]\w*) ", written(**plain).partition("\nserver {")[2], re.MULTILINE))
+    # Those that nginx takes more than once.
+    repeated = {"add_header", "error_page", "set"}
+    assert {"map"} | (shared | of_the_site) - overridable - repeated == set(OWN_DIRECTIVES)
+
+
+EVERY_LIMIT = {
+    "path": "/upload",
+    "client_max_body_size": "2g",
+    "proxy_timeout": "600s",
+    "request_buffering": False,
+    "buffering": True,
+    "allow": ["10.0.0.0/8", "::1"],
+    "requests_per_minute": 6,
+}
+
+
+def test_a_path_has_limits_of_its_own() -> None:
+    """That very path and all below it; what an entry leaves out stays as it is, and the site's own location stays too."""
+    text = written(nginx_locations=[EVERY_LIMIT, {"path": "/events/", "buffering": False}])
+    for opening in ("location = /upload", "location ^~ /upload/"):
+        assert [line.strip() for line in block(text, opening).splitlines()] == [
+            "client_max_body_size 2g;",
+            "proxy_read_timeout 600s;",
+            "proxy_send_timeout 600s;",
+            "proxy_request_buffering off;",
+            "proxy_buffering on;",
+            "allow 10.0.0.0/8;",
+            "allow ::1;",
+            "deny all;",
+            "limit_req zone=shop.location.1 burst=6 nodelay;",
+            "proxy_pass http://shop;",
+        ]
+    assert "limit_req_zone $binary_remote_addr zone=shop.location.1:1m rate=6r/m;" in text
+    assert [line.strip() for line in block(text, "location ^~ /events/").splitlines()] == [
+        "proxy_buffering off;",
+        "proxy_pass http://shop;",
+    ]
+    assert locations(text).count("/") == 1
+    assert "than 10m" not in text
+
+
+def test_the_whole_site_may_be_such_a_path() -> None:
+    """It takes the place of the site's own location, which nginx would refuse to see twice."""
+    text = written(nginx_locations=[{"path": "/", "requests_per_minute": 60}])
+    assert locations(text).count("/") == 1
+    assert "limit_req zone=shop.location.1" in block(text, "location /")
+
+
+def test_an_operators_own_locations_stand_in_the_server_block() -> None:
+    """Between lines that say where they come from, for the message of a refusal."""
+    text = written(nginx_extra_locations="location /old/ {\n    return 410;\n}\n")
+    assert (
+        "    # From nginx_extra_locations.\nlocation /old/ {\n    return 410;\n}\n    # End of nginx_extra_locations."
+        in text
+    )
+    assert "nginx_extra_locations" not in written()
+
+
+def defined(text: str) -> set[str]:
+    """What a site defines in the http block, which all sites of a host share: its variables, upstreams and zones."""
+    maps = re.findall(r"^map \S+ (\$\w+) \{$", text, re.MULTILINE)
+    return {*maps, *re.findall(r"^(upstream \S+) \{$", text, re.MULTILINE), *re.findall(r"zone=([^:;\s]+):", text)}
+
+
+@pytest.mark.parametrize("names", [("shop", "shop2"), ("a-b", "a_2d_b"), ("shop", "shop-flower")])
+def test_two_sites_share_no_name(names: tuple[str, str]) -> None:
+    """Whatever their applications are called."""
+    given = {**EVERYTHING, "nginx_locations": [EVERY_LIMIT]}
+    one, other = (
+        defined(written(**given, nginx_application=name) + written("logins.conf.j2", **given, nginx_application=name))
+        for name in names
+    )
+    assert len(one) == len(other) > 8
+    assert not one & other
+
+
+def test_what_all_sites_share_is_the_same_whoever_writes_it() -> None:
+    """Or two projects on a host would write it in turn, and reload nginx each time."""
+    other = {
+        **EVERYTHING,
+        "nginx_application": "blog",
+        "nginx_server_names": ["blog.test"],
+        "nginx_locations": [EVERY_LIMIT],
+    }
+    assert written("nginx.conf.j2", **other) == written("nginx.conf.j2")
 
 
 def test_what_is_no_static_file_is_not_served_as_one() -> None:

@@ -20,7 +20,7 @@ def definition(**keys: Any) -> dict[str, Any]:
 
 
 def services(*definitions: dict[str, Any]) -> list[dict[str, Any]]:
-    return units.process_services(definitions, "shop", str(ROLE))
+    return units.process_services(definitions, "shop", str(ROLE), after=["redis-server@shop.service"])
 
 
 def lines(**keys: Any) -> list[str]:

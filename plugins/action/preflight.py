@@ -10,15 +10,16 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import stack
 
 
 class ActionModule(ActionBase):
-    """Runs on the control node; see plugins/modules/preflight.py for its documentation."""
-
-    _requires_connection = False
+    """Runs on the control node, but for one look at the host; see plugins/modules/preflight.py for its documentation."""
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Fails with all problems of all roles at once; else gives the roles that it has looked at."""
         variables = task_vars or {}
         result = super().run(tmp, variables)
-        found = preflight.look(variables, self._loader)
+        seen = self._execute_module(module_name="stockpot.stack.neighbours", module_args={}, task_vars=variables)
+        if seen.get("failed") or seen.get("unreachable"):
+            return {**result, **seen}
+        found = preflight.look(variables, self._loader, seen)
         if found.problems:
             lines = ["Nothing was changed. To be mended first:", *(f"- {problem}" for problem in found.problems)]
             return {**result, "failed": True, "msg": "\n".join(lines), "problems": found.problems}

@@ -38,6 +38,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "extras": {"type": "list", "elements": "str", "default": []},
     "dependency_groups": {"type": "list", "elements": "str", "default": []},
     "overlay": {"type": "list", "elements": "str", "default": []},
+    "manage": {"type": "list", "elements": "str", "default": ["python", "manage.py"]},
+    "asgi": {"type": "str", "default": ""},
+    "gunicorn_config": {"type": "str", "default": ""},
     "lock": {"type": "path", "default": ""},
     "index_url": {"type": "str", "default": "", "no_log": True},
     "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
@@ -122,7 +125,14 @@ def packed_once(given: dict[str, Any], *, write: bool) -> dict[str, Any]:
 
 def packed_now(given: dict[str, Any]) -> dict[str, Any]:
     """What `pack` returns of these options, and the operator's mistakes."""
-    packed: dict[str, Any] = {"archive": "", "digest": "", "commit": "", "requirements": "", "sources": []}
+    packed: dict[str, Any] = {
+        "archive": "",
+        "digest": "",
+        "commit": "",
+        "requirements": "",
+        "sources": [],
+        "versions": {},
+    }
     packed |= {"lock_before": "", "lock_after": "", "pythons": given["pythons"], "problems": []}
     if problems := command_problems("django_app_build_commands", given["build_commands"]):
         return packed | {"problems": problems}

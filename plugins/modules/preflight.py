@@ -10,7 +10,8 @@ description:
   - Looks at what all roles that a host gets are given, types and rules, and at what no role can know alone (groups, secrets,
     roles beside each other). Fails with all mistakes at once, each with its variable, the file to edit and the fix.
   - Adds up what may be taken of the host's memory, and shows it.
-  - Runs on the control node and changes nothing. Its result, registered as C(stockpot_preflight), spares the roles their own check.
+  - Refuses what another application on the host has already (M(stockpot.stack.neighbours)).
+  - Runs on the control node but for that look at the host, and changes nothing. Its result, registered as C(stockpot_preflight), spares the roles their own check.
 options: {}
 author: Stockpot
 """

@@ -55,6 +55,19 @@ options:
     type: list
     elements: str
     default: []
+  manage:
+    description: The words before a manage command. A script among them has to be in the project.
+    type: list
+    elements: str
+    default: [python, manage.py]
+  asgi:
+    description: The ASGI application that gunicorn serves, for which C(uvicorn-worker) and C(websockets) join O(overlay). Empty for none.
+    type: str
+    default: ""
+  gunicorn_config:
+    description: The project's own configuration of gunicorn, relative to manage.py's folder. Empty for none.
+    type: str
+    default: ""
   lock:
     description: Path of the lock on the control node. Commit it.
     type: path
@@ -170,6 +183,10 @@ sources:
   description: What is installed without hashes, as a commit of a repository or a folder of the project.
   type: list
   elements: str
+  returned: success
+versions:
+  description: Of each package the lowest version that is locked, by name.
+  type: dict
   returned: success
 pythons:
   description: The version of Python of each host.

@@ -48,6 +48,51 @@ def certificate_entries(names: Sequence[str]) -> list[str]:
     return entries
 
 
+def spelled(text: str) -> str:
+    """A text in letters, digits and underscores alone, as a variable of nginx may be named; of two texts never the same."""
+    return re.sub(r"[^A-Za-z0-9]", lambda match: f"_{ord(match[0]):x}_", text)
+
+
+def nginx_prefix(application: str) -> str:
+    """What the names of a site's variables begin with: no other application's begin so."""
+    return f"site_{spelled(application)}"
+
+
+def nginx_locations(locations: Sequence[dict[str, Any]], application: str) -> list[dict[str, Any]]:
+    """What nginx is told about paths with limits of their own.
+
+    Args:
+        locations: entries of nginx_locations.
+        application: the application's name.
+
+    Returns:
+        For each entry: `matches`, what stands behind `location`; `directives` for each of these blocks; and `zone`, the directive of
+        the http block that they need, or "".
+    """
+    return [_location(entry, f"{application}.location.{number}") for number, entry in enumerate(locations, 1)]
+
+
+def _location(entry: dict[str, Any], zone: str) -> dict[str, Any]:
+    path, rate, directives = entry["path"], entry.get("requests_per_minute"), []
+    if entry.get("client_max_body_size"):
+        directives.append(f"client_max_body_size {entry['client_max_body_size']}")
+    if entry.get("proxy_timeout"):
+        directives += [f"proxy_{way}_timeout {entry['proxy_timeout']}" for way in ("read", "send")]
+    for key, directive in (("request_buffering", "proxy_request_buffering"), ("buffering", "proxy_buffering")):
+        if entry.get(key) is not None:
+            directives.append(f"{directive} {'on' if entry[key] else 'off'}")
+    if entry.get("allow"):
+        directives += [*(f"allow {address}" for address in entry["allow"]), "deny all"]
+    if rate:
+        directives.append(f"limit_req zone={zone} burst={rate} nodelay")
+    below = [f"^~ {path.rstrip('/')}/"]
+    return {
+        "matches": ["/"] if path == "/" else below if path.endswith("/") else [f"= {path}", *below],
+        "directives": directives,
+        "zone": f"limit_req_zone $binary_remote_addr zone={zone}:1m rate={rate}r/m" if rate else "",
+    }
+
+
 def nginx_logins(locations: Sequence[dict[str, Any]], application: str) -> list[dict[str, Any]]:
     """Work out what nginx needs to protect locations with a password.
 
@@ -79,7 +124,7 @@ def nginx_logins(locations: Sequence[dict[str, Any]], application: str) -> list[
     for location in locations:
         inner = location["path"].strip("/")
         salt = hashlib.sha256(f"{application} {inner} {location['user']}".encode()).hexdigest()[:16]
-        name = re.sub(r"[^A-Za-z0-9]", lambda match: f"_{ord(match[0]):x}_", inner)
+        name = spelled(inner)
         hashed = sha512_crypt.using(rounds=5000, salt=salt).hash(str(location["password"]))
         logins.append(
             {

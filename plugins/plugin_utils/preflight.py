@@ -11,14 +11,20 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import examined, memory, stack
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import examined, memory, neighbours, stack
 
 # What a role is given as it stands in a variable of the deployment.
 WIRED = {"django_app_environment": ("app_environment", "app_connections"), "django_app_name": ("app_name",)}
+# What is nothing but another variable, by other words of the role: a mistake in it is told by that name.
+SAME = {"nginx_server_names": "site_names"}
 # Ansible's own, and too large to be searched.
 NO_TEMPLATES = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive")
 # Differs from host to host: it is set beside the host.
-OF_A_HOST = ("private_address",)
+OF_A_HOST = ("private_address", "ansible_host")
+# What the module `neighbours` returns of a host that nobody has.
+NOBODY: dict[str, Any] = {"applications": {}, "site_in_nginx_conf": "", "nginx_ports": []}
+# Whatever else is wrong with such a value will be mended with it.
+STILL_OPEN = " still says FILL_IN: "
 GROUP_VARS = Path(__file__).resolve().parents[2] / "group_vars"
 
 
@@ -31,12 +37,13 @@ class Found(NamedTuple):
     """What the roles whose arguments are right may take of the host's memory."""
 
 
-def look(variables: Mapping[str, Any], loader: DataLoader) -> Found:
+def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, Any] = NOBODY) -> Found:
     """What is wrong with what a host's roles are given, and with the deployment as a whole.
 
     Args:
         variables: the host's variables as an action gets them, `hostvars` among them.
         loader: the plugin's own.
+        seen: what the module `neighbours` returned.
     """
     found = stack.problems(variables, loader)
     told = " ".join(found)
@@ -47,7 +54,12 @@ def look(variables: Mapping[str, Any], loader: DataLoader) -> Found:
             right[role] = given
         # A secret that is missing is missed once, by its name in the vault.
         found += [problem for problem in wrong if stack.SECRETS.get(subject(problem), ("-",))[0] not in told]
-    taken = memory.of_host(variables["inventory_hostname"], variables["ansible_facts"]["memtotal_mb"], right)
+    host, facts = variables["inventory_hostname"], variables["ansible_facts"]
+    taken = memory.of_host(host, facts["memtotal_mb"], right)
+    named, _ = arguments.typed({"app_name": stack.OPTIONS["app_name"]}, variables, loader)
+    if application := named.get("app_name"):
+        found += neighbours.problems(neighbours.wanted(application, host, right, facts), seen)
+        taken.shares.extend(neighbours.shares(application, seen, facts["memtotal_mb"]))
     typed, wrong = arguments.typed(stack.MEMORY, variables, loader)
     found += wrong or memory.problems(taken, typed["memory_overcommit_percent"])
     where = Places(variables)
@@ -60,6 +72,11 @@ def is_echo(problem: str, found: list[str], variables: Mapping[str, Any]) -> boo
     """Whether a sentence comes only of a mistake that is told by its own name, in another sentence of `found`."""
     about = subject(problem)
     others = [other for other in found if other != problem]
+    if about in SAME and SAME[about] in words_behind(about, variables) & {subject(other) for other in others}:
+        return True
+    still_open = {subject(other) for other in others if STILL_OPEN in other}
+    if STILL_OPEN not in problem and (about in still_open or (still_open and "FILL_IN" in problem)):
+        return True
     if " cannot be computed: " in problem:
         told = {subject(other) for other in others} - {about}
         return any(other.rstrip(".") in problem for other in others) or bool(told & words_behind(about, variables))

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import ROLES
 from ansible_collections.stockpot.stack.plugins.plugin_utils.placed import file_paths, shared_folders
 from ansible_collections.stockpot.stack.plugins.plugin_utils.units import environment_files, unit_name
+from packaging.version import Version
 
 # Without any time limit a task gets this long to end when its worker is stopped; seconds.
 STOP_TIMEOUT = 600
 # Above a task's own limit, so that the limit and not the stop ends it; seconds.
 STOP_MARGIN = 30
+# How Beat is made to answer pings, and the first Celery that knows it.
+ANSWERS = "--enable-remote-control"
+BEAT_REMOTE_CONTROL = Version("5.7.0rc1")
 # What a pool takes no notice of, or does not start with (Celery 5.7, celery/concurrency).
 _PROCESSES_ONLY = ("max_tasks_per_child", "max_memory_per_child", "soft_time_limit")
 NO_USE_IN_POOL = {
@@ -30,7 +34,7 @@ NO_USE_IN_POOL = {
 
 
 def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """gunicorn where the host serves the site, and the project's own processes.
+    """The web server where the host serves the site, and the project's own processes.
 
     Args:
         given: the arguments of django_app, `django_app_release_path`, and `inventory_hostname`, which is looked up in a process's `hosts`.
@@ -47,34 +51,17 @@ def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     }
     definitions = []
     if given["django_app_web"]:
-        bind, timeout, requests = (given[f"django_app_{key}"] for key in ("bind", "web_timeout", "web_max_requests"))
         definitions.append(
             _definition(
                 **common,
                 name="web",
                 phase="web",
-                description=f"gunicorn of {name}",
-                command=[
-                    f"{programs}/gunicorn",
-                    f"--config={release}/gunicorn.conf.py",
-                    f"--bind={'unix:' if bind.startswith('/') else ''}{bind}",
-                    "--worker-class=gthread",
-                    f"--workers={given['django_app_web_workers']}",
-                    f"--threads={given['django_app_web_threads']}",
-                    f"--timeout={timeout}",
-                    f"--graceful-timeout={timeout}",
-                    f"--max-requests={requests}",
-                    f"--max-requests-jitter={requests // 10}",
-                    f"--forwarded-allow-ips={','.join(given['django_app_trusted_proxies'])}",
-                    "--worker-tmp-dir=/dev/shm",
-                    given["django_app_wsgi"],
-                ],
+                **(_web_command(given) if given["django_app_web_command"] else _gunicorn(given)),
                 environment=given["django_app_web_environment"],
-                type="notify",
-                # gunicorn ends by itself when its graceful timeout is over.
-                stop_timeout=timeout + 10,
+                # What it gives its requests, and a little to end in.
+                stop_timeout=given["django_app_web_timeout"] + 10,
                 memory_max=given["django_app_web_memory_max"],
-                socket=bind,
+                socket=given["django_app_bind"],
                 socket_group=given["django_app_socket_group"],
             )
         )
@@ -82,13 +69,49 @@ def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     for extra in given["django_app_processes_extra"] if given["django_app_run"] else []:
         if host not in extra.get("hosts", [host]):
             continue
-        command = extra["command"]
         without_hosts = {key: value for key, value in extra.items() if key != "hosts"}
         own = {"phase": "workers", "description": f"Process of {name}", "stop_timeout": 60, **without_hosts}
-        definitions.append(
-            _definition(**common | own | {"command": [posixpath.join(programs, *command[:1]), *command[1:]]})
-        )
+        definitions.append(_definition(**common | own | {"command": _in(programs, extra["command"])}))
     return definitions
+
+
+def _gunicorn(given: Mapping[str, Any]) -> dict[str, Any]:
+    """gunicorn, which takes systemd's socket by itself and tells when it is up."""
+    name, bind, timeout = given["django_app_name"], given["django_app_bind"], given["django_app_web_timeout"]
+    asgi, on_socket = given["django_app_asgi"], bind.startswith("/")
+    # Whoever may connect to the socket file is the proxy. gunicorn takes it for one by itself, and uvicorn trusts nobody without an address.
+    trusted = "*" if asgi and on_socket else ",".join(given["django_app_trusted_proxies"])
+    configuration = f"/etc/{name}/gunicorn.conf.py"
+    return {
+        "description": f"gunicorn of {name}",
+        "command": [
+            f"{given['django_app_release_path']}/venv/bin/gunicorn",
+            f"--config={configuration}",
+            f"--bind={'unix:' if on_socket else ''}{bind}",
+            f"--workers={given['django_app_web_workers']}",
+            *([] if asgi else [f"--threads={given['django_app_web_threads']}"]),
+            f"--timeout={timeout}",
+            f"--graceful-timeout={timeout}",
+            f"--max-requests={given['django_app_web_max_requests']}",
+            f"--forwarded-allow-ips={trusted}",
+            asgi or given["django_app_wsgi"],
+        ],
+        "configuration_files": [configuration],
+        "type": "notify",
+    }
+
+
+def _web_command(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Another server: until it accepts connections, they wait in the socket."""
+    return {
+        "description": f"Web server of {given['django_app_name']}",
+        "command": _in(f"{given['django_app_release_path']}/venv/bin", given["django_app_web_command"]),
+    }
+
+
+def _in(programs: str, command: Sequence[str]) -> list[str]:
+    """A command whose program is looked up in a folder, unless it is an absolute path."""
+    return [posixpath.join(programs, *command[:1]), *command[1:]]
 
 
 def _writable_paths(given: Mapping[str, Any]) -> list[str]:
@@ -132,7 +155,7 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
     if given["celery_beat"]:
         scheduler, state = given["celery_beat_scheduler"], given["celery_state_directory"]
-        answers = ["--enable-remote-control", "--hostname", "celerybeat@%h"]
+        answers = [ANSWERS, "--hostname", "celerybeat@%h"]
         definitions.append(
             _definition(
                 **common,
@@ -143,7 +166,7 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
                     *program,
                     "beat",
                     *(["--scheduler", scheduler] if scheduler else []),
-                    *(answers if given["celery_beat_remote_control"] else []),
+                    *(answers if given["celery_beat_remote_control"] and knows_beat_remote_control(given) else []),
                     # Celery's own scheduler keeps a file, and may not write beside the source; the others do not look at it.
                     *(["--schedule", f"/var/lib/{state}/celerybeat-schedule"] if state else []),
                     # systemd runs one; a pidfile that outlives a power cut would stop Beat from starting.
@@ -156,6 +179,12 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
             )
         )
     return definitions
+
+
+def knows_beat_remote_control(given: Mapping[str, Any]) -> bool:
+    """Whether the Celery that is installed, as far as that is known, can let Beat answer; the others refuse the option."""
+    version = given["celery_version"]
+    return bool(version) and Version(version) >= BEAT_REMOTE_CONTROL
 
 
 def celery_nodes(workers: Iterable[Mapping[str, Any]], hosts: Mapping[str, str]) -> list[str]:
@@ -265,8 +294,8 @@ def celery_canary(
         application: `celery_application`.
 
     Returns:
-        `workers` with name, unit, queues and pool of each, `beat_unit`, which is empty where Beat does not run, and
-        `environment_files`, those of the host's first worker or of its Beat: the canary reads what they read.
+        `workers` with name, unit, queues and pool of each, `beat_unit`, which is empty where Beat does not run, `beat_remote_control`,
+        whether it answers, and `environment_files`, those of the host's first worker or of its Beat: the canary reads what they read.
     """
     definitions = list(definitions)
     units = {definition["name"]: unit_name(definition, application) for definition in definitions}
@@ -282,6 +311,7 @@ def celery_canary(
             if f"worker-{worker['name']}" in units
         ],
         "beat_unit": units.get("beat", ""),
+        "beat_remote_control": any(ANSWERS in definition["command"] for definition in definitions),
         "environment_files": environment_files(definitions[0], application) if definitions else [],
     }
 

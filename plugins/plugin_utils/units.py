@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,11 @@ def stop_seconds(definition: Mapping[str, Any]) -> int:
 
 
 def process_services(
-    definitions: Iterable[Mapping[str, Any]], application: str, role_path: str, backend: str = "systemd"
+    definitions: Iterable[Mapping[str, Any]],
+    application: str,
+    role_path: str,
+    backend: str = "systemd",
+    after: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The services, for the module `services`, that run an application's processes; a socket is one of its own.
 
@@ -80,6 +84,7 @@ def process_services(
         application: begins the units' names and marks them.
         role_path: the role's folder, with templates/ and files/.
         backend: the folder of templates.
+        after: units that are up before the processes.
 
     Raises:
         AnsibleFilterError: a definition is not what the spec says.
@@ -90,6 +95,7 @@ def process_services(
     for process in complete(definitions):
         values = {
             "application": application,
+            "after": list(after),
             "process": process,
             "settings": {section: _lines(process["settings"].get(section, {})) for section in SECTIONS},
             "environment_files": environment_files(process, application),
@@ -115,7 +121,10 @@ def process_services(
                 }
             )
         read = services[-1]["files"]
-        read += [{"path": path} for path in [*process["environment_files"], *process["read_paths"]]]
+        read += [
+            {"path": path}
+            for path in (*process["environment_files"], *process["configuration_files"], *process["read_paths"])
+        ]
         own = own_environment_file(application, process["name"])
         if process["environment"]:
             lines = [f"{name}={environment_value(value)}\n" for name, value in sorted(process["environment"].items())]

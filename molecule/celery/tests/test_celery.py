@@ -20,7 +20,9 @@ PASSWORD = "celery-password-of-the-test"
 
 def press(host: Host, code: str) -> str:
     """The output of Python code that has the project's tasks at hand."""
-    return host.check_output(RUN, f"import sys; sys.path.insert(0, ''); from press import app, page, who; {code}")
+    return host.check_output(
+        RUN, f"import sys; sys.path.insert(0, ''); from press import app, page, settings, who; {code}"
+    )
 
 
 def main_pid(host: Host, name: str) -> str:
@@ -40,6 +42,14 @@ def test_each_worker_takes_only_its_own_queues(host: Host) -> None:
     assert press(host, code) == str(
         [("cards", "letters"), *((name, name) for name in ("hasty", "letters", "pages", "solo", "threads"))]
     )
+
+
+def test_workers_and_beat_have_the_settings_module_that_is_nearest_to_them(host: Host) -> None:
+    """Their tasks see it, whatever the project's own file says."""
+    code = "print([settings.apply_async(queue=queue).get(timeout=20) for queue in ('letters', 'pages')])"
+    assert press(host, code) == str(["settings.workers", "settings.pages"])
+    environment = host.check_output("tr '\\0' '\\n' </proc/%s/environ", main_pid(host, "beat"))
+    assert "DJANGO_SETTINGS_MODULE=settings.beat" in environment.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,15 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/lend/"):
             self.lend(*self.path.removeprefix("/lend/").split("?"))
             return
+        if self.path.endswith("/silent"):
+            # Until nginx has lost its patience.
+            self.connection.recv(1)
+            return
+        if self.path.endswith("/early"):
+            self.send_response(200 if self.rfile.read(1) else 400)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         length = len(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         answer = {"path": self.path, "headers": dict(self.headers), "length": length}
         body = json.dumps(answer).encode()

@@ -480,12 +480,29 @@ def test_a_broken_configuration_leaves_the_running_one(
     ask: Callable[..., Answer], converge_again: Callable[..., Any], host: Any, host_name: str
 ) -> None:
     """The play fails, the file and the processes stay."""
-    before = host.file("/etc/nginx/nginx.conf").sha256sum, serving(host)
+    before = host.check_output(WRITTEN), serving(host)
     broken = {"nginx_settings": {"keepalive_timeout": "nonsense"}}
     result = converge_again("-e", json.dumps(broken), limit=host_name)
     assert result.returncode
     assert "invalid value" in result.stdout
-    assert (host.file("/etc/nginx/nginx.conf").sha256sum, serving(host)) == before
+    assert "nginx_settings: nginx refuses what comes from there: keepalive_timeout nonsense;" in " ".join(
+        result.stdout.split()
+    )
+    assert (host.check_output(WRITTEN), serving(host)) == before
+    assert ask("/").status == 200
+
+
+def test_an_operators_own_locations_are_refused_by_name(
+    ask: Callable[..., Answer], converge_again: Callable[..., Any], host: Any, host_name: str
+) -> None:
+    """What nginx does not know is told with the variable it stands in, and the site goes on."""
+    before = host.check_output(WRITTEN)
+    broken = {"nginx_extra_locations": "location /old/ {\n  retrun 410;\n}"}
+    result = converge_again("-e", json.dumps(broken), limit=host_name)
+    told = " ".join(result.stdout.split())
+    assert 'unknown directive "retrun"' in told
+    assert "nginx_extra_locations: nginx refuses what comes from there: retrun 410;" in told
+    assert host.check_output(WRITTEN) == before
     assert ask("/").status == 200
 
 
@@ -567,7 +584,7 @@ def test_a_changed_name_or_a_withdrawn_certificate_makes_a_new_one(
         for kind in (": new", "\n@@ -1 ")
     }
     assert all(len(found) == 1 for found in kinds.values()), foretold.stdout
-    assert "+        server_name shop.test www.shop.test new.test;" in foretold.stdout
+    assert "+    server_name shop.test www.shop.test new.test;" in foretold.stdout
     assert "PRIVATE KEY" not in foretold.stdout
     assert host.check_output(WRITTEN) == written
     result = converge_again("-e", json.dumps(changed), limit=host_name)
@@ -576,8 +593,8 @@ def test_a_changed_name_or_a_withdrawn_certificate_makes_a_new_one(
     after = certificate_shown(host_name, published, "new.test")
     assert after != before
     assert ask("/", name="new.test").headers.get("strict-transport-security") is None
-    [kept] = host.check_output("ls /etc/ssl/private").split()
-    assert after.strip() in host.file(f"/etc/ssl/private/{kept}").content_string
+    [kept] = host.check_output("ls /etc/ssl/private/nginx.shop.*").split()
+    assert after.strip() in host.file(kept).content_string
     assert host.check_output("systemctl show -p MainPID nginx") == main_process
 
 

@@ -34,6 +34,12 @@ def who(self) -> str:
     return self.request.hostname.split("@")[0]
 
 
+@app.task(name="press.settings", ignore_result=False)
+def settings() -> str:
+    """The settings module of the process that runs it."""
+    return os.environ["DJANGO_SETTINGS_MODULE"]
+
+
 @app.task(name="press.page")
 def page(name: str, seconds: float) -> None:
     """Print a page, noting its begin and end."""

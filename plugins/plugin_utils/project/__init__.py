@@ -19,6 +19,9 @@ from .parts import UNKNOWN, Parts, part_problems
 from .resolve import Index
 from .source import ProjectError, Source, find_source
 
+# What serves ASGI applications beside gunicorn, and WebSockets with them.
+ASGI_SERVER = ("uvicorn-worker", "websockets")
+
 
 @dataclass(frozen=True)
 class Project:
@@ -34,6 +37,9 @@ class Project:
         overlay: requirements of the deployment's own.
         build_commands: what is run on a copy of the source before it is packed.
         build_excludes: names of folders that these make and servers do not need.
+        manage: the words before a manage command.
+        asgi: the ASGI application that gunicorn serves; empty for none.
+        gunicorn_config: the project's configuration of gunicorn, relative to manage.py's folder; empty for none.
         static_root: folder that visitors may read, relative to manage.py's; empty for none.
         shared_paths: folders that outlive a release, relative to manage.py's.
         files: paths of files that the project is given; those inside it are relative to manage.py's folder.
@@ -51,6 +57,9 @@ class Project:
     overlay: Sequence[str] = ()
     build_commands: Sequence[Command] = ()
     build_excludes: Sequence[str] = ()
+    manage: Sequence[str] = ("python", "manage.py")
+    asgi: str = ""
+    gunicorn_config: str = ""
     static_root: str = ""
     shared_paths: Sequence[str] = ()
     files: Sequence[str] = ()
@@ -69,8 +78,8 @@ def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[s
 
     Returns:
         `archive` (its path), `digest` (of all that is installed), `commit` (empty without a version), `requirements` (path of
-        what is installed, empty when the project's own files are), `sources` (what is installed without hashes), and
-        `lock_before` and `lock_after`, the texts of the lock; they differ when it is to be written.
+        what is installed, empty when the project's own files are), `sources` (what is installed without hashes), `versions` (of
+        each package the lowest that is locked), and `lock_before` and `lock_after`, the texts of the lock; they differ when it is to be written.
 
     Raises:
         ProjectError: with a sentence for everything that the operator has to change.
@@ -78,18 +87,20 @@ def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[s
     cache.mkdir(parents=True, exist_ok=True)
     found = find_source(source=project.source, version=project.version, subdirectory=project.subdirectory, cache=cache)
     entries = entries_of(found, cache)
-    if "manage.py" not in entries:
-        raise ProjectError(
-            f"django_app_subdirectory: there is no manage.py in {'/'.join(filter(None, (project.source, project.subdirectory)))}. "
-            "Name the folder that holds it."
-        )
+    if problem := manage_problem(entries, project):
+        raise ProjectError(problem)
     problems = problems_of(entries, project)
+    if (own := project.gunicorn_config) and posixpath.normpath(own) not in entries:
+        problems.append(
+            f"django_app_gunicorn_config: there is no {own} in the project, or git ignores it. Name a file relative to manage.py's folder, "
+            "or leave it empty."
+        )
     try:
         locked = lock_project(
             files_of(found, entries, project, cache),
             requirements=project.requirements,
             wanted=Wanted.named(project.extras, project.dependency_groups),
-            overlay=project.overlay,
+            overlay=[*project.overlay, *(ASGI_SERVER if project.asgi else ())],
             index=project.index,
             path=project.lock,
             pythons=pythons,
@@ -113,9 +124,25 @@ def pack(project: Project, *, pythons: Mapping[str, str], cache: Path) -> dict[s
         "commit": found.commit,
         "requirements": requirements,
         "sources": locked.sources,
+        "versions": locked.versions,
         "lock_before": locked.before,
         "lock_after": locked.text or locked.before,
     }
+
+
+def manage_problem(entries: Mapping[str, Entry], project: Project) -> str:
+    """Why manage commands could not be run: the script that they are given to is not in the project. Empty for another program."""
+    program, *words = project.manage or [""]
+    script = words[0] if words and posixpath.basename(program).startswith("python") else ""
+    if not script.endswith(".py") or script.startswith("/") or posixpath.normpath(script) in entries:
+        return ""
+    place = "/".join(filter(None, (project.source, project.subdirectory)))
+    folders = sorted(posixpath.dirname(name) for name in entries if name.endswith(f"/{script}"))
+    has = f" The project has one in {', '.join(folders)}." if folders else ""
+    return (
+        f"django_app_subdirectory: there is no {script} in {place}. Name the folder that holds it, or, for a project that has none, say in "
+        f"django_app_manage how its commands are run, such as [python, -m, django].{has}"
+    )
 
 
 def problems_of(entries: Mapping[str, Entry], project: Project) -> list[str]:

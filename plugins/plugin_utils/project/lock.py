@@ -17,7 +17,7 @@ from packaging.version import Version
 from .archive import Entry
 from .locks import KINDS, Locked, Wanted, missing_problem, read_requirements_file, reader_of
 from .python import lowest, python_problems
-from .requirements import lines_in, pin_of
+from .requirements import Pin, lines_in, pin_of
 from .resolve import Index, absent, resolve
 from .source import ProjectError
 from .tables import table
@@ -42,6 +42,16 @@ class ProjectLock:
     text: str = ""
     before: str = ""
     sources: list[str] = field(default_factory=list)
+    pins: list[Pin] = field(default_factory=list)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version of each package by name; of several, for different machines, the lowest."""
+        found: dict[str, str] = {}
+        for pin in self.pins:
+            if pin.version and (pin.name not in found or Version(pin.version) < Version(found[pin.name])):
+                found[pin.name] = pin.version
+        return found
 
     @property
     def hashed(self) -> str:
@@ -93,7 +103,7 @@ def lock_project(
         if problems:
             raise ProjectError(*problems)
         if _usable(names, locks, overlay):
-            return ProjectLock(before=before)
+            return ProjectLock(before=before, pins=[pin for lock in locks for pin in lock.pins])
         if problems := _index_problems(locks, index):
             raise ProjectError(*problems)
         digest = digest_of(files, locks, wanted, overlay)
@@ -108,7 +118,7 @@ def lock_project(
                 raise ProjectError(*resolved.problems)
             minor = ".".join(python.split(".")[:2])
             text = HEADER.format(names=", ".join(names), python=minor or "any", digest=digest) + resolved.text
-    lock = ProjectLock(text=text, before=before)
+    lock = ProjectLock(text=text, before=before, pins=[pin for line in lines_in(text) if (pin := pin_of(line))])
     lock.sources = [line for line in lines_in(text) if not ((pin := pin_of(line)) and pin.hashes)]
     return lock
 

@@ -10,7 +10,7 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from packaging.utils import canonicalize_name
@@ -37,6 +37,7 @@ class Locked:
         pins: what is installed as it is.
         roots: requirements that are still to be resolved.
         unresolved: the same, as files that uv reads itself.
+        again: pins as roots, where anything is resolved: what locked them may have run on a Python on which they need less.
         known: versions that win where a root needs the package.
         sources: what has no hashes: a repository at a commit, folders of the project.
         names: packages that the project asks for, as far as they are known without resolving.
@@ -50,6 +51,7 @@ class Locked:
     pins: list[Pin] = field(default_factory=list)
     roots: list[str] = field(default_factory=list)
     unresolved: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
     known: list[Pin] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
@@ -88,6 +90,7 @@ def read_requirements_file(checkout: Checkout, name: str, wanted: Wanted) -> Loc
     found.problems += [missing_problem(checkout.files, missing, name) for missing in read.missing]
     if read.complete:
         found.pins = read.pins
+        found.again = [str(replace(pin, hashes=())) for pin in read.pins]
     else:
         found.unresolved, found.known = [name], read.pins
     return found

@@ -147,7 +147,9 @@ def _compile(
     roots, constraints, output = (
         folder / f".stockpot-{name}" for name in ("roots.in", "constraints.txt", "locked.txt")
     )
-    roots.write_text("".join(f"{line}\n" for line in [*overlay, *(root for lock in locks for root in lock.roots)]))
+    roots.write_text(
+        "".join(f"{line}\n" for line in [*overlay, *(root for lock in locks for root in [*lock.roots, *lock.again])])
+    )
     constraints.write_text("".join(f"{line}\n" for line in _constraints(pins, locks)))
     # uv keeps the versions that it finds there.
     output.write_text(before)

@@ -9,7 +9,9 @@ from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import NO_USE_IN_POOL, complete_workers, pool_of
+from packaging.version import InvalidVersion, Version
 
+OLDEST = Version("5.2")
 POSITIVE = (
     "concurrency",
     "max_tasks_per_child",
@@ -22,6 +24,8 @@ POSITIVE = (
 
 def problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the workers and their queues."""
+    if version := _version(given["celery_version"]):
+        return [version]
     workers = complete_workers(given)
     names = Counter(worker["name"] for worker in workers)
     found = [
@@ -44,6 +48,18 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         if queue not in consumed
     ]
     return found
+
+
+def _version(version: str) -> str:
+    try:
+        known = not version or Version(version) >= OLDEST
+    except InvalidVersion:
+        return f"celery_version is {version!r}: write it such as 5.6.3."
+    return (
+        ""
+        if known
+        else f"celery_version is {version}: Celery {OLDEST} and later are run. Lock a later one in the project."
+    )
 
 
 def _problems(worker: Mapping[str, Any]) -> list[str]:

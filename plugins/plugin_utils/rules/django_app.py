@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import URL_PASSWORD, environment_problems
+from ansible_collections.stockpot.stack.plugins.plugin_utils.gunicorn import settings_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.placed import placed_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.build import command_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.locks import KINDS, reader_of
@@ -25,6 +27,11 @@ MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 PLAIN_PATH = re.compile(r"(/(?!\.\.?(/|$))[^\s/%\"'\\]+)+/?")
 ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[0-9.]+):(\d{1,5})")
 ENVIRONMENTS = ("django_app_environment", "django_app_web_environment", "django_app_manage_environment")
+# What another web server takes no notice of.
+OF_GUNICORN = (
+    *("django_app_web_workers", "django_app_web_threads", "django_app_web_max_requests"),
+    *("django_app_gunicorn_settings", "django_app_gunicorn_config"),
+)
 MANAGE_COMMANDS = tuple(f"django_app_{when}_commands" for when in ("check", "release", "once", "host_release"))
 LEAST = {
     "django_app_keep_releases": 1,
@@ -39,6 +46,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the arguments of the role django_app; a sentence each, without a secret in it."""
     found = [
         *_project(given),
+        *_web(given),
         *(problem for name in ENVIRONMENTS for problem in environment_problems(given[name], name)),
         *_paths(given),
         *_packages(given),
@@ -63,16 +71,48 @@ def _project(given: Mapping[str, Any]) -> list[str]:
             f"django_app_settings_module is {given['django_app_settings_module']!r}: "
             "write a module such as config.settings."
         )
-    if not re.fullmatch(rf"{MODULE}:[A-Za-z_]\w*(\(.*\))?", given["django_app_wsgi"]):
-        found.append(
-            f"django_app_wsgi is {given['django_app_wsgi']!r}: write module:callable, such as config.wsgi:application."
-        )
     if URL_PASSWORD.search(given["django_app_database"]):
         found.append("django_app_database holds a password: leave it out, it does not tell databases apart.")
     archive = given["django_app_archive"]
     if archive and not archive.get("problems") and not (archive.get("archive") and archive.get("digest")):
         found.append("django_app_archive has no archive and digest: give what stockpot.stack.project_archive returned.")
     return found + list(archive.get("problems", []))
+
+
+def _web(given: Mapping[str, Any]) -> list[str]:
+    """What the site is served by, and what is said that this takes no notice of."""
+    command, asgi = given["django_app_web_command"], given["django_app_asgi"]
+    found = [
+        f"{name} is {given[name]!r}: write module:callable, such as config.{name.rpartition('_')[2]}:application."
+        for name in ("django_app_wsgi", "django_app_asgi")
+        if given[name] and not re.fullmatch(rf"{MODULE}:[A-Za-z_]\w*(\(.*\))?", given[name])
+    ]
+    if not (command or asgi or given["django_app_wsgi"]):
+        found.append(
+            "django_app_wsgi is empty: name the WSGI application as module:callable, an ASGI one in django_app_asgi, "
+            "or another server in django_app_web_command."
+        )
+    if command and not re.fullmatch(r"[^\s-]\S*", command[0]):
+        found.append(
+            f"django_app_web_command: {command[:1]} names no program: write a list of words, such as "
+            '[uvicorn, --fd, "3", "config.asgi:application"].'
+        )
+    if command and asgi:
+        found.append(
+            "django_app_asgi has no effect beside django_app_web_command, which names its application: take one of them out."
+        )
+    useless = {**dict.fromkeys(OF_GUNICORN, "beside django_app_web_command: say it there, and")} if command else {}
+    if asgi and not command:
+        useless["django_app_web_threads"] = "beside django_app_asgi, as one event loop runs all requests of a process:"
+    default = options("django_app")
+    found += [
+        f"{name} is {given[name]!r}, which has no effect {why} take it out."
+        for name, why in useless.items()
+        if given[name] != default[name]["default"]
+    ]
+    gunicorn = given["django_app_archive"].get("versions", {}).get("gunicorn", "")
+    name = "django_app_gunicorn_settings"
+    return found + ([] if name in useless else settings_problems(name, given[name], gunicorn))
 
 
 def _packages(given: Mapping[str, Any]) -> list[str]:
@@ -134,6 +174,11 @@ def _paths(given: Mapping[str, Any]) -> list[str]:
     static = given["django_app_static_root"]
     if static and posixpath.normpath(static).split("/")[0] in ("", ".", ".."):
         found.append(f"django_app_static_root is {static!r}: it has to be inside manage.py's folder, relative to it.")
+    own = given["django_app_gunicorn_config"]
+    if own and (posixpath.normpath(own).split("/")[0] in ("", ".", "..") or not own.endswith(".py")):
+        found.append(
+            f"django_app_gunicorn_config is {own!r}: name a Python file inside manage.py's folder, relative to it."
+        )
     media = given["django_app_media_root"]
     if media and not PLAIN_PATH.fullmatch(media):
         found.append(f"django_app_media_root is {media!r}: it has to be an absolute path without spaces or quotes.")
@@ -153,7 +198,15 @@ def _paths(given: Mapping[str, Any]) -> list[str]:
 
 
 def _commands(given: Mapping[str, Any]) -> list[str]:
+    manage = given["django_app_manage"]
+    found = []
+    if not manage or not re.fullmatch(r"[^\s-]\S*", manage[0]):
+        found.append(
+            f"django_app_manage is {manage!r}: write the words before a manage command, such as [python, manage.py] or "
+            "[python, -m, django]."
+        )
     return [
+        *found,
         *(
             problem
             for name in ("django_app_build_commands", "django_app_host_build_commands")

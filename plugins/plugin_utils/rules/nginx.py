@@ -20,16 +20,19 @@ UPSTREAM = re.compile(r"(unix:/[^\s;{}]+|[A-Za-z0-9][\w.-]*:\d+|\[[0-9A-Fa-f:.]+
 URL_PATH = re.compile(r"(/[\w.~%@+-]+)+")
 SIZE = re.compile(r"\d+[kKmMgG]?")
 TIME = re.compile(r"\d+|(\d+(ms|[smhdwMy]))+")
-# Directives of the http block that templates/nginx.conf.j2 writes itself, with the variable to use instead.
+# Directives that templates/nginx.conf.j2 and site.conf.j2 write themselves, with the variable to use instead.
 OWN_DIRECTIVES = {
     "absolute_redirect": "",
     "access_log": "",
     "charset": "",
     "client_max_body_size": "nginx_client_max_body_size",
     "default_type": "",
+    "http2": "",
     "include": "",
     "limit_req_log_level": "",
     "limit_req_status": "",
+    "listen": "nginx_https_port",
+    "location": "nginx_extra_locations",
     "log_format": "",
     "map": "",
     "proxy_hide_header": "",
@@ -41,10 +44,15 @@ OWN_DIRECTIVES = {
     "real_ip_header": "nginx_trusted_proxies",
     "real_ip_recursive": "nginx_trusted_proxies",
     "sendfile": "",
+    "return": "nginx_extra_locations",
     "server": "",
+    "server_name": "nginx_server_names",
     "server_names_hash_bucket_size": "",
+    "server_names_hash_max_size": "",
     "server_tokens": "",
     "set_real_ip_from": "nginx_trusted_proxies",
+    "ssl_certificate": "nginx_certificate",
+    "ssl_certificate_key": "nginx_certificate_key",
     "ssl_ciphers": "",
     "ssl_ecdh_curve": "",
     "ssl_prefer_server_ciphers": "",
@@ -55,7 +63,15 @@ OWN_DIRECTIVES = {
     "tcp_nopush": "",
     "types_hash_max_size": "",
     "upstream": "nginx_upstreams",
+    "variables_hash_max_size": "",
 }
+# What nginx takes in the http block alone, which all sites of a host share.
+HTTP_DIRECTIVES = (
+    *("fastcgi_cache_path", "geo", "limit_conn_zone", "limit_req_zone", "map_hash_bucket_size", "map_hash_max_size"),
+    *("proxy_cache_path", "scgi_cache_path", "split_clients", "uwsgi_cache_path", "variables_hash_bucket_size"),
+)
+# Of nginx's own words: strings, comments, and variables in braces.
+NO_BLOCKS = re.compile(r"""(?<!\S)("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?<!\S)\#[^\n]*|\$\{\w+\}""")
 
 
 def problems(given: Mapping[str, Any]) -> list[str]:
@@ -74,6 +90,8 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         *_files(given),
         *_private(given),
         *_protected(given),
+        *_locations(given),
+        *_extra_locations(given),
         *_settings(given),
         *_certificate(given["nginx_certificate"], given["nginx_certificate_key"], given["nginx_server_names"]),
     ]
@@ -174,11 +192,69 @@ def _protected(given: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{say} {location['path']} is the path of {name} too: choose another one."
 
 
+def _locations(given: Mapping[str, Any]) -> Iterator[str]:
+    say, seen = "nginx_locations:", set()
+    fenced = {
+        **{path: "nginx_private_locations" for path in given["nginx_private_locations"]},
+        **{location["path"]: "nginx_protected_locations" for location in given["nginx_protected_locations"]},
+    }
+    served = {
+        given[f"nginx_{kind}_url"]: f"nginx_{kind}_url" for kind in ("static", "media") if given[f"nginx_{kind}_path"]
+    }
+    for location in given["nginx_locations"]:
+        path = location["path"]
+        inner = path.strip("/")
+        if path != "/" and not URL_PATH.fullmatch(path.removesuffix("/")):
+            yield f"{say} {path!r} is no path of the site: give one like /upload/."
+        if inner in seen:
+            yield f"{say} {path} stands there twice: leave one of them."
+        seen.add(inner)
+        for fence, name in fenced.items():
+            if f"{inner}/".startswith(f"{fence.strip('/')}/"):
+                yield f"{say} {path} is, or lies below, {fence} of {name}, and would be open to everybody: take it out of one of them."
+        for url, name in served.items():
+            if inner == url.strip("/"):
+                yield f"{say} {path} is {name}, whose files nginx serves itself: take it out."
+        yield from _location_values(path, location)
+
+
+def _location_values(path: str, location: Mapping[str, Any]) -> Iterator[str]:
+    say = "nginx_locations:"
+    size, time = location.get("client_max_body_size"), location.get("proxy_timeout")
+    if size is not None and not SIZE.fullmatch(size):
+        yield f"{say} client_max_body_size {size!r} of {path} is no size: write it like 10m or 2g."
+    if time is not None and not TIME.fullmatch(time):
+        yield f"{say} proxy_timeout {time!r} of {path} is no time: write it like 600s or 1h30m."
+    for address in location.get("allow") or []:
+        if not is_network(address):
+            yield f"{say} {address!r}, allowed for {path}, is no address: give an IP address or a network like 10.0.0.0/8."
+    if (location.get("requests_per_minute") or 0) < 0:
+        yield f"{say} requests_per_minute of {path} is too small: give 0 or more."
+
+
+def _extra_locations(given: Mapping[str, Any]) -> Iterator[str]:
+    depth = 0
+    for brace in re.findall("[{}]", NO_BLOCKS.sub("", given["nginx_extra_locations"])):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            break
+    if depth:
+        yield (
+            f"nginx_extra_locations: {'a brace is never closed' if depth > 0 else 'a brace closes what was never opened'}: "
+            "write whole blocks, such as location /api/ { ... }."
+        )
+
+
 def _settings(given: Mapping[str, Any]) -> Iterator[str]:
     for name, value in given["nginx_settings"].items():
         if name in OWN_DIRECTIVES:
             instead = OWN_DIRECTIVES[name]
             yield f"nginx_settings: {name} belongs to the role: " + (f"use {instead}." if instead else "take it out.")
+        elif name in HTTP_DIRECTIVES:
+            yield (
+                f"nginx_settings: {name} belongs to the http block, which all sites of a host share: put it into a file in "
+                "/etc/nginx/conf.d/ there."
+            )
         elif not isinstance(value, str | int) or isinstance(value, bool):
             yield f'nginx_settings: {name} is {value!r}, not text: quote it as nginx reads it, like "on".'
 

@@ -19,10 +19,21 @@ PRIVATE = re.compile(
 SHARED = re.compile(r"/|/(bin|home|lib|media|mnt|opt|sbin|srv|usr|var)|/home/[^/]+|/(usr|var)/(lib|local|share|www)")
 DEPLOYED = re.compile(r"/srv/([^/]+)/(?:current|releases)/.*")
 OWNED = re.compile(r"/srv/([^/]+)/(?:current|releases|shared)/.*")
+# An application's name is that of its user and of its folders in /etc, /run, /srv and /var/lib: those that Debian has are taken.
+TAKEN = (
+    *("adm", "apt", "backup", "bin", "cron", "daemon", "dbus", "default", "dpkg", "games", "group"),
+    *("gshadow", "hosts", "init", "irc", "list", "log", "logrotate", "lp", "mail", "man", "news"),
+    *("nginx", "nobody", "opt", "pam", "passwd", "polkit", "postgres", "postgresql", "private"),
+    *("profile", "proxy", "python3", "redis", "root", "security", "shadow", "skel", "ssh", "sshd", "ssl"),
+    *("sudo", "sudoers", "sync", "sys", "systemd", "tmpfiles", "udev", "user", "users", "uucp"),
+    *("www-data"),
+)
 
 
 def application_problems(variable: str, name: str) -> list[str]:
     """What is wrong with an application's name; the sentence begins with the variable."""
+    if name in TAKEN:
+        return [f"{variable} is {name!r}, which Debian calls a user or folder of its own: choose another name."]
     if APPLICATION.fullmatch(name):
         return []
     return [

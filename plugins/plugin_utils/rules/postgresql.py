@@ -14,6 +14,7 @@ OWN_SETTINGS = (
     *("hba_file", "data_directory"),
     *("include", "include_dir", "include_if_exists"),
 )
+MAIN, MAIN_PORT = "main", 5432
 
 
 def problems(given: Mapping[str, Any]) -> list[str]:
@@ -23,6 +24,16 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         found.append("postgresql_password is empty: give it a long random value.")
     if (release := given["ansible_facts"].get("distribution_major_version")) not in DEBIANS:
         found.append(f"ansible_facts: this is Debian {release}, and the role postgresql knows {' and '.join(DEBIANS)}.")
+    cluster = given["postgresql_cluster"]
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", cluster):
+        found.append(
+            f"postgresql_cluster is {cluster!r}: it names a unit and folders; take at most 31 small letters, digits and _, a letter first."
+        )
+    if cluster != MAIN and given["postgresql_port"] == MAIN_PORT:
+        found.append(
+            f"postgresql_port is {MAIN_PORT}, which is that of Debian's own cluster, {MAIN}: give the cluster {cluster} another one, such as "
+            f"{MAIN_PORT + 1}."
+        )
     found += [
         f"{name} is {given[name]!r}: take small letters, digits and _, and no name of PostgreSQL itself."
         for name in ("postgresql_database", "postgresql_user")

@@ -50,7 +50,7 @@ def _definition(definition: Mapping[str, Any]) -> list[str]:
     ]
     found += [
         f"{path!r} is to be an absolute path without % and line breaks. Write it out."
-        for path in (definition["directory"], *definition["environment_files"])
+        for path in (definition["directory"], *definition["environment_files"], *definition["configuration_files"])
         if not re.fullmatch(r"/[^%\r\n]*", path)
     ]
     found += [

@@ -9,11 +9,28 @@ from typing import Any
 from ansible_collections.stockpot.stack.plugins.plugin_utils import redis
 
 OWN_USERS = ("admin", "cache", "celery")
+MAIN_PORT = 6379
 
 
 def problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the arguments of the role redis; a sentence each, without a secret in it."""
-    return [*_users(given), *_prefixes(given), *_numbers(given), *_settings(given)]
+    return [*_instance(given), *_users(given), *_prefixes(given), *_numbers(given), *_settings(given)]
+
+
+def _instance(given: Mapping[str, Any]) -> list[str]:
+    name = given["redis_instance"]
+    if not name:
+        return []
+    found = []
+    if not re.fullmatch(r"(?!appendonlydir$)[a-z][a-z0-9-]{0,24}", name):
+        found.append(
+            f"redis_instance is {name!r}: it names a unit and files; take at most 25 lower-case letters, digits and dashes, a letter first."
+        )
+    if given["redis_port"] == MAIN_PORT:
+        found.append(
+            f"redis_port is {MAIN_PORT}, which is that of Debian's own Redis: give the instance {name} another one, such as {MAIN_PORT + 1}."
+        )
+    return found
 
 
 def _users(given: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -48,6 +48,12 @@ RENAMED = {
 PLACEHOLDER = re.compile(
     r"change[-_ ]?me|replace[-_ ]?me|^(secret|password|xxx+|todo|example|placeholder)$", re.IGNORECASE
 )
+# What `make adopt` leaves to be written; what that is follows it.
+FILL_IN = re.compile(r"\bFILL_IN\b[:,]?\s*(.*)", re.DOTALL)
+# A secret that a value cannot be computed without.
+VAULT = re.compile(r"\{\{-?\s*(vault_[a-z0-9_]+)\s*(?:\|(?!\s*(?:default|d)\b)|-?\}\})")
+# Ansible's own: no values of the deployment.
+NO_VALUES = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive")
 SHORTEST_SECRET = 16  # characters
 # What the rules look at, beside the arguments of celery. The roles' own options are theirs to judge.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -59,6 +65,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "choices": ["plain", "json"],
         "description": "How the application writes its log lines: plain or json.",
     },
+    "app_state": {
+        "type": "str",
+        "choices": ["present", "absent"],
+        "description": "Whether the application is deployed (present) or taken away (absent).",
+    },
+    "app_state_remove_data": {"type": "bool", "description": "Whether absent removes what the application has stored."},
     "celery_visibility_timeout": {
         "type": "int",
         "description": "Seconds until Redis hands out an unfinished task again.",
@@ -128,7 +140,7 @@ def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
     # The role celery tells itself what is wrong with them.
     celery, _ = arguments.collect("celery", variables, loader)
     given = Given({**celery, **typed})
-    found += [*_platform(variables), *_renamed(variables), *_unknown(variables)]
+    found += [*_platform(variables), *_renamed(variables), *_unknown(variables), *_left_open(variables)]
     for rule in RULES:
         try:
             found += rule(given)
@@ -210,6 +222,34 @@ def _secrets(given: Given) -> list[str]:
         elif len(value) < SHORTEST_SECRET:
             found.append(f"{vault} has {len(value)} characters: put a random value of at least {SHORTEST_SECRET}.")
     return found
+
+
+def _left_open(variables: Mapping[str, Any]) -> list[str]:
+    """Values that somebody has yet to write, wherever they stand."""
+    found = []
+    for name, value in variables.items():
+        for path, text in _texts(name, value) if name not in NO_VALUES else ():
+            if said := FILL_IN.search(text):
+                what = " ".join(said[1].split()) or "its value"
+                found.append(f"{path} still says FILL_IN: put there {what}.")
+            found += [
+                f"{vault} is missing, which {path} is made of: add it with `.venv/bin/ansible-vault edit`, or take the line out."
+                for vault in VAULT.findall(text)
+                if vault not in variables
+            ]
+    return found
+
+
+def _texts(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The texts in a value, each with its variable and its key."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _texts(f"{path}: {key}" if ":" not in path else f"{path}.{key}", one)
+    elif isinstance(value, Sequence):
+        for one in value:
+            yield from _texts(path, one)
 
 
 def _renamed(variables: Mapping[str, Any]) -> list[str]:

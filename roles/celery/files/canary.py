@@ -20,6 +20,8 @@ import uuid
 from typing import Any
 
 POLL_SECONDS = 0.3
+# Built into every Celery app.
+TASK = "celery.accumulate"
 # How long nodes that are not named have to answer; those that are named end the wait when the last one did.
 BROADCAST_SECONDS = 1.0
 # So many starts in vain while it is looked at are no start that takes its time.
@@ -90,30 +92,68 @@ class Canary:
         """A task through every queue of this host's workers, and its result back."""
         from celery.backends.base import DisabledBackend
 
-        if isinstance(self.app.backend, DisabledBackend):
-            self.notes.append("The app has no result backend: no task was sent through the queues.")
-            return
         consumers: dict[str, list[str]] = {}
         for node, worker in self.workers.items():
             # What does not answer was reported already.
             if node in before:
                 for queue in worker["queues"]:
                     consumers.setdefault(queue, []).append(node)
+        if isinstance(self.app.backend, DisabledBackend):
+            self._send_without_results(consumers, before)
+            return
         sent = {}
         started = time.monotonic()
         for queue in consumers:
             token = uuid.uuid4().hex
-            result = self.app.send_task(
-                "celery.accumulate",
-                args=[token],
-                kwargs={"index": 0},
-                queue=queue,
-                expires=self.config["timeout"],
-                ignore_result=False,
-            )
-            sent[queue] = (token, result)
+            sent[queue] = (token, self._send(queue, token))
         for queue, (token, result) in sent.items():
             self._receive(queue, token, result, consumers[queue], before, started)
+
+    def _send(self, queue: str, token: str) -> Any:
+        expires = self.config["timeout"]
+        return self.app.send_task(
+            TASK, args=[token], kwargs={"index": 0}, queue=queue, expires=expires, ignore_result=False
+        )
+
+    def _send_without_results(self, consumers: dict[str, list[str]], before: dict[str, Any]) -> None:
+        """One queue after the other, as the only trace of a task is how many of its name the workers have run."""
+        others = {
+            node: {queue["name"] for queue in found}
+            for node, found in (self.app.control.inspect(timeout=BROADCAST_SECONDS).active_queues() or {}).items()
+        }
+        for queue, own in consumers.items():
+            # Another host's worker may take it.
+            nodes = sorted({*own, *(node for node, queues in others.items() if queue in queues)})
+            started, count = time.monotonic(), self._run_by(nodes)
+            self._send(queue, uuid.uuid4().hex)
+            taken = False
+            # A look always, so that a queue is not blamed when another one used up the time.
+            while not (taken := self._run_by(nodes) > count) and (self.remaining() or time.monotonic() - started < 1):
+                time.sleep(POLL_SECONDS)
+            if taken:
+                self.notes.append(
+                    f"The queue {queue}: taken in {time.monotonic() - started:.3f} s; the app keeps no results."
+                )
+            else:
+                self._missed(queue, own, before)
+
+    def _run_by(self, nodes: list[str]) -> int:
+        """How many of the canary's tasks workers have begun since they were started."""
+        stats = self.app.control.inspect(destination=nodes, timeout=2.0).stats() or {}
+        return sum(found.get("total", {}).get(TASK, 0) for found in stats.values())
+
+    def _missed(self, queue: str, nodes: list[str], before: dict[str, Any]) -> None:
+        """Say of a task that nothing was heard of: that its workers are busy, or that something is wrong."""
+        if working := self._at_work(nodes, before):
+            self.notes.append(
+                f"The queue {queue}: {working} is busy with other tasks; the canary's had no turn in time."
+            )
+            return
+        units = [self.workers[node]["unit"] for node in nodes]
+        self.problems.append(
+            f"A task sent through the queue {queue} did not come back in {self.config['timeout']} s, though {', '.join(units)} says "
+            f"it consumes it and is not busy. Look at: journalctl -u {units[0]}; {mend_by_killing(units)}"
+        )
 
     def _receive(
         self, queue: str, token: str, result: Any, nodes: list[str], before: dict[str, Any], started: float
@@ -124,22 +164,15 @@ class Canary:
             # Something always, so that results that are there are taken when another queue used up the time.
             answer = result.get(timeout=max(self.remaining(), 1.0), propagate=False, interval=0.1)
         except NoResult:
-            if working := self._at_work(nodes, before):
-                self.notes.append(
-                    f"The queue {queue}: {working} is busy with other tasks; the canary's had no turn in time."
-                )
-            else:
-                units = [self.workers[node]["unit"] for node in nodes]
-                self.problems.append(
-                    f"A task sent through the queue {queue} did not come back in {self.config['timeout']} s, though {', '.join(units)} says "
-                    f"it consumes it and is not busy. Look at: journalctl -u {units[0]}; {mend_by_killing(units)}"
-                )
+            self._missed(queue, nodes, before)
             return
         if answer != token:
             self.problems.append(f"A task sent through the queue {queue} came back wrong: {str(answer)[:200]!r}.")
         else:
             self.notes.append(f"The queue {queue}: there and back in {time.monotonic() - started:.3f} s.")
-        result.forget()
+        # Not every backend can.
+        with contextlib.suppress(NotImplementedError):
+            result.forget()
 
     def _at_work(self, nodes: list[str], before: dict[str, Any]) -> str:
         """The first of the workers whose processes are all taken, or that finished tasks since the first look."""

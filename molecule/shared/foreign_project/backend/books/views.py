@@ -1,8 +1,11 @@
 """The library's pages."""
 
+import time
+
 from django.conf import settings
+from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from books.models import Book, MigrateRun
@@ -19,6 +22,21 @@ def shelf(request: HttpRequest) -> HttpResponse:
 def motto(request: HttpRequest) -> HttpResponse:
     """The value of LIBRARY_MOTTO as the process got it."""
     return HttpResponse(settings.MOTTO, content_type="text/plain; charset=utf-8")
+
+
+def visitor(request: HttpRequest) -> JsonResponse:
+    """Who asks, as far as the server knows."""
+    return JsonResponse(
+        {"secure": request.is_secure(), "scheme": request.scheme, "address": request.META["REMOTE_ADDR"]}
+    )
+
+
+def slow(request: HttpRequest) -> HttpResponse:
+    """Answer when the folder of uploads has a file `end`; there is one `begun` from the beginning."""
+    default_storage.save("begun", ContentFile(b""))
+    while not default_storage.exists("end"):
+        time.sleep(0.1)
+    return HttpResponse("at last", content_type="text/plain")
 
 
 def key(request: HttpRequest) -> HttpResponse:

@@ -1,0 +1,153 @@
+#!/usr/bin/python
+"""Ansible module: which applications a host has, and what each has taken of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: neighbours
+short_description: Tell what each application has taken of a host
+description:
+  - Reads the units, sites and configuration files that this collection's roles have written, and changes nothing.
+options:
+  root:
+    description: The folder that holds the host's files.
+    type: path
+    default: /
+author: Stockpot
+"""
+
+EXAMPLES = r"""
+- name: Look who else is there
+  stockpot.stack.neighbours:
+"""
+
+RETURN = r"""
+applications:
+  description: >-
+    For each application its C(units), its C(services) (Redis and PostgreSQL), C(ports) as variable and number, C(names) of its site,
+    and C(memory), what its processes may take, by unit as systemd writes it.
+  type: dict
+  returned: success
+site_in_nginx_conf:
+  description: The application whose site stands in nginx.conf itself, as it did when nginx had one; or nothing.
+  type: str
+  returned: success
+nginx_ports:
+  description: Where nginx listens, HTTP and HTTPS; empty where it is not this collection's.
+  type: list
+  elements: int
+  returned: success
+"""
+
+PORT = re.compile(r"(?:.*:)?(\d+)")
+
+
+class Host:
+    """A host's files."""
+
+    def __init__(self, root: str) -> None:
+        """Takes the folder that they are in."""
+        self.root = Path(root)
+        self.applications: dict[str, dict[str, Any]] = {}
+
+    def application(self, name: str) -> dict[str, Any]:
+        """What is known of an application."""
+        empty: dict[str, Any] = {"units": [], "services": [], "ports": {}, "names": [], "memory": {}}
+        return self.applications.setdefault(name, empty)
+
+    def look(self) -> None:
+        """Read everything."""
+        units = self.root / "etc/systemd/system"
+        for path in sorted([*units.glob("*.service"), *units.glob("*.socket")]):
+            if path.is_file() and not path.is_symlink():
+                self._unit(path.name, lines(path, "="))
+        for path in sorted(units.glob("*.service.d/application.conf")):
+            for name in lines(path, "=").get("X-Application", []):
+                self._service(name, path.parent.name.removesuffix(".service.d"))
+        for path in sorted((self.root / "etc/nginx/sites").glob("*.conf")):
+            names = lines(path, " ").get("server_name", [])
+            self.application(path.stem)["names"] = sorted({word for line in names for word in line.rstrip(";").split()})
+
+    def _unit(self, unit: str, given: dict[str, list[str]]) -> None:
+        for name in given.get("X-Application", []):
+            known = self.application(name)
+            known["units"].append(unit)
+            if given.get("MemoryMax"):
+                known["memory"][unit] = given["MemoryMax"][-1]
+            for address in given.get("ListenStream", []):
+                if unit == f"{name}-web.socket" and (port := PORT.fullmatch(address)):
+                    known["ports"]["web_port"] = int(port[1])
+            if unit == f"{name}-flower.service":
+                environment = lines(self.root / f"etc/{name}/flower.environment", "=")
+                self._port(known, "flower_port", environment.get("FLOWER_PORT"))
+
+    def _service(self, name: str, service: str) -> None:
+        known = self.application(name)
+        known["services"].append(service)
+        if service.startswith("redis-server"):
+            instance = service.partition("@")[2]
+            settings = lines(self.root / f"etc/redis/redis{'-' + instance if instance else ''}.conf", " ")
+            self._port(known, "redis_port", settings.get("port"))
+            self._memory(known, service, settings.get("maxmemory"))
+        if found := re.fullmatch(r"postgresql@(\d+)-(\w+)", service):
+            settings = lines(self.root / f"etc/postgresql/{found[1]}/{found[2]}/conf.d/managed.conf", " = ")
+            self._port(known, "postgresql_port", settings.get("port"))
+            self._memory(known, service, settings.get("shared_buffers"))
+
+    @staticmethod
+    def _port(known: dict[str, Any], variable: str, values: list[str] | None) -> None:
+        for value in values or []:
+            if (text := value.strip("'\"")).isdigit():
+                known["ports"][variable] = int(text)
+
+    @staticmethod
+    def _memory(known: dict[str, Any], service: str, values: list[str] | None) -> None:
+        if values:
+            known["memory"][service] = values[-1].strip("'")
+
+    def nginx(self) -> tuple[str, list[int]]:
+        """The application whose site stands in nginx.conf, and the ports that nginx listens on."""
+        path = self.root / "etc/nginx/nginx.conf"
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        if "(role nginx)" not in text.partition("\n")[0]:
+            return "", []
+        alone = re.search(r"^ +upstream (\S+) \{", text, re.MULTILINE)
+        ports = re.findall(r"^ +listen (\d+)(?: ssl)?(?: http2)? default_server;", text, re.MULTILINE)
+        return alone[1] if alone else "", [int(port) for port in ports]
+
+
+def lines(path: Path, separator: str) -> dict[str, list[str]]:
+    """The values of a file of names and values, by name; none where there is no such file."""
+    if not path.is_file():
+        return {}
+    found: dict[str, list[str]] = {}
+    for name, value in _pairs(path.read_text(encoding="utf-8", errors="replace"), separator):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _pairs(text: str, separator: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        name, found, value = line.strip().partition(separator)
+        if found and not name.startswith("#"):
+            yield name.strip(), value.strip()
+
+
+def main() -> None:
+    """Ansible's entry point."""
+    module = AnsibleModule(argument_spec={"root": {"type": "path", "default": "/"}}, supports_check_mode=True)
+    host = Host(module.params["root"])
+    host.look()
+    alone, ports = host.nginx()
+    module.exit_json(changed=False, applications=host.applications, site_in_nginx_conf=alone, nginx_ports=ports)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Rules of several applications on one host: what one has, the other cannot have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.memory import OVERHEAD, Share, limit_megabytes
+
+# System users and groups that an application has beside its own name.
+SUFFIXES = ("", "-flower", "-media")
+MEBIBYTE = 1024**2
+SIZES = {"B": 1, "kB": 1024, "MB": MEBIBYTE, "GB": 1024**3, "TB": 1024**4}
+
+
+class Wanted(NamedTuple):
+    """What the deployment wants of a host."""
+
+    application: str
+    host: str
+    units: list[str]
+    """The units of its processes."""
+    services: list[str]
+    """Its Redis and PostgreSQL, as units without suffix."""
+    ports: dict[str, int]
+    """By variable."""
+    names: list[str]
+    """The names of its site; empty where it has none on this host."""
+    nginx_ports: list[int]
+    """Where nginx is to listen; empty where it has no site on this host."""
+
+
+def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> Wanted:
+    """What the arguments of the roles that a host gets come to.
+
+    Args:
+        application: the deployment's.
+        host: its name.
+        right: by role, the arguments; roles whose arguments are wrong are left out.
+        facts: the host's.
+    """
+    redis, postgresql, nginx, flower = (right.get(role, {}) for role in ("redis", "postgresql", "nginx", "flower"))
+    manager = right.get("process_manager", {})
+    units, services, ports = [], [], {}
+    for process in manager.get("process_manager_definitions", ()):
+        units.append(f"{application}-{process['name']}.service")
+        port = re.fullmatch(r".+:(\d+)", process.get("socket", ""))
+        if port and process["name"] == "web":
+            ports["web_port"] = int(port[1])
+    if redis:
+        instance = redis["redis_instance"]
+        services.append(f"redis-server@{instance}" if instance else "redis-server")
+        ports["redis_port"] = redis["redis_port"]
+    if postgresql:
+        version = {"12": "15", "13": "17"}[facts["distribution_major_version"]]
+        services.append(f"postgresql@{version}-{postgresql['postgresql_cluster']}")
+        ports["postgresql_port"] = postgresql["postgresql_port"]
+    if flower:
+        ports["flower_port"] = flower["flower_port"]
+    return Wanted(
+        application=application,
+        host=host,
+        units=units,
+        services=services,
+        ports=ports,
+        names=list(nginx.get("nginx_server_names", ())),
+        nginx_ports=[nginx["nginx_http_port"], nginx["nginx_https_port"]] if nginx else [],
+    )
+
+
+def problems(want: Wanted, found: Mapping[str, Any]) -> list[str]:
+    """What another application of the host has already.
+
+    Args:
+        want: what this one wants.
+        found: what the module `neighbours` returned.
+    """
+    others = {name: known for name, known in found["applications"].items() if name != want.application}
+    taken = {port for known in others.values() for port in known["ports"].values()}
+    told = []
+    for name, known in others.items():
+        told += [
+            *_names(want, name, known),
+            *_services(want, name, known, taken),
+            *_ports(want, name, known, taken),
+            *_site(want, name, known),
+        ]
+    return [*told, *_nginx(want, found, others)]
+
+
+def _names(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:
+    own = {f"{want.application}{suffix}" for suffix in SUFFIXES}
+    users = own & {f"{name}{suffix}" for suffix in SUFFIXES}
+    units = set(want.units) & set(known["units"])
+    for shared, what in ((users, "system user"), (units, "unit")):
+        if shared:
+            yield (
+                f"app_name is {want.application}, but {', '.join(sorted(shared))} on {want.host} is a {what} of {name}, another application "
+                "there: choose another app_name."
+            )
+            return
+
+
+def _services(want: Wanted, name: str, known: Mapping[str, Any], taken: set[int]) -> Iterator[str]:
+    for service in want.services:
+        if service not in known["services"]:
+            continue
+        if service.startswith("redis-server"):
+            variable, port, what = "redis_instance", "redis_port", "Redis"
+        else:
+            variable, port, what = "postgresql_cluster", "postgresql_port", "PostgreSQL cluster"
+        yield (
+            f"{variable}: {service} on {want.host} is the {what} of {name}, another application there. Give this one its own: "
+            f"{variable}: {want.application.replace('-', '_') if port == 'postgresql_port' else want.application}, "
+            f"{port}: {_free(want.ports[port], taken)}."
+        )
+
+
+def _ports(want: Wanted, name: str, known: Mapping[str, Any], taken: set[int]) -> Iterator[str]:
+    for variable, port in want.ports.items():
+        # One service, one port: told already.
+        shares_service = any(
+            service in known["services"] for service in want.services if service.startswith(variable.partition("_")[0])
+        )
+        for theirs, number in known["ports"].items():
+            if number == port and not shares_service:
+                yield (
+                    f"{variable} is {port}, which {name}, another application on {want.host}, has ({theirs}): take a free one, such as "
+                    f"{_free(port, taken)}."
+                )
+
+
+def _site(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:
+    if both := [host for host in want.names if host in known["names"]]:
+        yield (
+            f"site_names holds {', '.join(both)}, which {name}, another application on {want.host}, answers to: give each site names of "
+            "its own."
+        )
+
+
+def _nginx(want: Wanted, found: Mapping[str, Any], others: Mapping[str, Any]) -> Iterator[str]:
+    alone = found["site_in_nginx_conf"]
+    if want.names and alone and alone != want.application:
+        yield (
+            f"app_name is {want.application}, but nginx on {want.host} still has the site of {alone} in nginx.conf, which this run would "
+            f"write anew: run site.yml for {alone} first, which gives its site a file of its own."
+        )
+        return
+    sites = [name for name, known in others.items() if known["names"]]
+    if sites and want.nginx_ports and set(want.nginx_ports) != set(found["nginx_ports"]):
+        ports = [str(port) for port in found["nginx_ports"]]
+        yield (
+            f"nginx_https_port and nginx_http_port are {want.nginx_ports[1]} and {want.nginx_ports[0]}, but nginx on {want.host} listens "
+            f"on {' and '.join(ports)}, for {', '.join(sites)} too: take the same for all sites of a host."
+        )
+
+
+def _free(port: int, taken: set[int]) -> int:
+    """The next port that no application has."""
+    return next(number for number in range(port + 1, 65536) if number not in taken)
+
+
+def shares(application: str, found: Mapping[str, Any], megabytes: int) -> list[Share]:
+    """What the other applications may take of a host's memory, one share each.
+
+    Args:
+        application: this one.
+        found: what the module `neighbours` returned.
+        megabytes: the host's memory in MiB.
+    """
+    return [
+        Share(f"the application {name}", _together(known["memory"].items(), megabytes), "")
+        for name, known in found["applications"].items()
+        if name != application and known["memory"]
+    ]
+
+
+def _together(limits: Iterable[tuple[str, str]], megabytes: int) -> int:
+    """The sum of limits by unit, in MiB; what cannot be read, written by hand, counts nothing."""
+    total = 0.0
+    for unit, limit in limits:
+        if unit.startswith("redis-server"):
+            total += int(limit) / MEBIBYTE * OVERHEAD if limit.isdigit() else 0
+        elif unit.startswith("postgresql@"):
+            size = re.fullmatch(r"(\d+)\s*(B|kB|MB|GB|TB)", limit)
+            total += int(size[1]) * SIZES[size[2]] / MEBIBYTE * OVERHEAD if size else 0
+        else:
+            total += limit_megabytes(limit, megabytes) or 0
+    return int(total)

@@ -1,0 +1,221 @@
+"""Workers, Beat and the canary as the roles run them, with the oldest Celery that is served, some between and the newest.
+
+Projects of the time: old-style settings in capitals, an app by another name, no result backend.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible_collections.stockpot.stack.plugins.plugin_utils import processes
+from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import collect
+from uv import find_uv_bin
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSIONS = ("5.2.7", "5.4.0", "5.6.3", "5.7.0")
+WORKERS = [{"name": "mail", "queues": ["mail", "sms"], "concurrency": 1, "time_limit": 60, "soft_time_limit": 30}]
+PROJECT = """
+import os
+from pathlib import Path
+from celery import Celery
+
+folder = Path(os.environ["FOLDER"])
+application = Celery("parcels")
+
+
+class Configuration:
+    BROKER_URL = "filesystem://"
+    BROKER_TRANSPORT_OPTIONS = {
+        **dict.fromkeys(("data_folder_in", "data_folder_out", "control_folder"), str(folder / "messages")),
+        "polling_interval": 0.1,
+    }
+    CELERY_DEFAULT_QUEUE = "mail"
+    CELERY_ROUTES = {"parcels.tick": {"queue": "sms"}}
+    CELERYBEAT_SCHEDULE = {"tick": {"task": "parcels.tick", "schedule": 1}}
+    if results := os.environ.get("RESULTS"):
+        CELERY_RESULT_BACKEND = results
+
+
+application.config_from_object(Configuration)
+
+
+@application.task(name="parcels.tick")
+def tick():
+    (folder / "ticked").touch()
+"""
+# systemd lies outside: its answers are given.
+LOOK = """
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("canary", sys.argv[1])
+canary = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(canary)
+states = json.loads(sys.argv[3])
+canary.unit_states = lambda units: {unit: states[unit] for unit in units}
+del sys.argv[1]
+sys.path.insert(0, "")
+canary.main()
+"""
+
+
+class Release:
+    """A release with one version of Celery, and what runs of it."""
+
+    def __init__(self, folder: Path, version: str, environment: dict[str, str]) -> None:
+        self.folder, self.running = folder, {}
+        self.environment = {**os.environ, "FOLDER": str(folder), **environment}
+        variables = {
+            "celery_application": "parcels",
+            "celery_app": "parcels:application",
+            "celery_version": version,
+            "celery_release_path": str(folder),
+            "celery_user": "parcels",
+            "celery_state_directory": "",
+            "celery_environment_file": "/etc/parcels/environment",
+            "celery_workers": WORKERS,
+            "celery_beat": True,
+            "celery_beat_scheduler": "",
+            "inventory_hostname": "one",
+        }
+        self.given, problems = collect("celery", variables, DataLoader())
+        assert problems == []
+        self.definitions = processes.celery(self.given)
+
+    def start(self) -> None:
+        """What process_manager would run."""
+        for definition in self.definitions:
+            log = (self.folder / f"{definition['name']}.log").open("w")
+            self.running[f"parcels-{definition['name']}.service"] = subprocess.Popen(
+                definition["command"], cwd=definition["directory"], env=self.environment, stdout=log, stderr=log
+            )
+
+    def stop(self) -> None:
+        """As systemd does."""
+        for process in self.running.values():
+            process.terminate()
+        for process in self.running.values():
+            try:
+                process.wait(timeout=30)
+            finally:
+                process.kill()
+
+    def canary(self, timeout: int = 30) -> subprocess.CompletedProcess[str]:
+        """What it says."""
+        states = {
+            unit: {"ActiveState": "failed" if process.poll() is not None else "active", "MainPID": str(process.pid)}
+            for unit, process in self.running.items()
+        }
+        config = processes.celery_canary(self.definitions, WORKERS, {}, "parcels")
+        config |= {"app": "parcels:application", "routed_queues": [], "timeout": timeout}
+        return subprocess.run(
+            [
+                *self.python("-c", LOOK),
+                str(ROOT / "roles/celery/files/canary.py"),
+                json.dumps(config),
+                json.dumps(states),
+            ],
+            cwd=self.folder / "source",
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def python(self, *words: str) -> list[str]:
+        """A command of the release's Python."""
+        return [str(self.folder / "venv/bin/python"), *words]
+
+    def logs(self) -> str:
+        """What everything has written."""
+        return "\n".join(path.read_text() for path in self.folder.glob("*.log"))
+
+
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Virtualenvs with a version of Celery, each made once."""
+    made: dict[str, Path] = {}
+
+    def make(version: str) -> Path:
+        if version not in made:
+            folder = tmp_path_factory.mktemp("celery") / "venv"
+            uv = (find_uv_bin(), "--quiet")
+            subprocess.run([*uv, "venv", f"--python={sys.executable}", str(folder)], check=True)
+            install = (*uv, "pip", "install", f"--python={folder}/bin/python", f"celery=={version}")
+            subprocess.run(install, check=True)
+            made[version] = folder
+        return made[version]
+
+    return make
+
+
+@pytest.fixture
+def release(tmp_path: Path, environments: Callable[[str], Path]) -> Iterator[Callable[..., Release]]:
+    """Starts a release with a version of Celery; all of it ends with the test."""
+    made: list[Release] = []
+
+    def make(version: str, **environment: str) -> Release:
+        for name in ("source", "messages"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "venv").symlink_to(environments(version))
+        (tmp_path / "source/parcels.py").write_text(PROJECT)
+        made.append(Release(tmp_path, version, environment))
+        made[0].start()
+        return made[0]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def ticked(release: Release) -> None:
+    """Wait until Beat has sent a task and the worker has run it."""
+    deadline = time.monotonic() + 60
+    while not (release.folder / "ticked").exists():
+        assert time.monotonic() < deadline, release.logs()
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_workers_and_beat_run_and_the_canary_proves_each_queue_without_results(
+    release: Callable[..., Release], version: str
+) -> None:
+    running = release(version)
+    ticked(running)
+    said = running.canary()
+    assert said.returncode == 0, said.stdout + said.stderr + running.logs()
+    for queue in ("mail", "sms"):
+        assert f"The queue {queue}: taken in " in said.stdout
+    assert "No such option" not in running.logs()
+
+
+def test_results_come_back_where_the_project_keeps_them(release: Callable[..., Release], tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    running = release(VERSIONS[0], RESULTS=f"file://{tmp_path}/results")
+    said = running.canary()
+    assert said.returncode == 0, said.stdout + said.stderr + running.logs()
+    assert "The queue mail: there and back in " in said.stdout
+
+
+def test_a_worker_that_takes_nothing_is_found_without_results_too(release: Callable[..., Release]) -> None:
+    """It answers what it is asked, but its child hangs."""
+    running = release(VERSIONS[-1])
+    ticked(running)
+    worker = running.running["parcels-worker-mail.service"]
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGSTOP)
+    try:
+        said = running.canary(timeout=3)
+    finally:
+        for child in children:
+            os.kill(int(child), signal.SIGCONT)
+    assert said.returncode == 1, said.stdout
+    assert "A task sent through the queue mail did not come back" in said.stdout
