@@ -142,6 +142,7 @@ def packed_now(given: dict[str, Any]) -> dict[str, Any]:
     options["parts"] = Parts(
         settings=options.pop("settings_module"),
         wsgi=options.pop("wsgi"),
+        asgi=options["asgi"],
         celery=options.pop("celery_app"),
         static_root=options["static_root"],
     )
