@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -186,5 +187,6 @@ def _together(limits: Iterable[tuple[str, str]], megabytes: int) -> int:
             size = re.fullmatch(r"(\d+)\s*(B|kB|MB|GB|TB)", limit)
             total += int(size[1]) * SIZES[size[2]] / MEBIBYTE * OVERHEAD if size else 0
         else:
-            total += limit_megabytes(limit, megabytes) or 0
+            with contextlib.suppress(ValueError):
+                total += limit_megabytes(limit, megabytes) or 0
     return int(total)
