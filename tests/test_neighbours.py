@@ -158,6 +158,10 @@ def test_an_application_is_not_its_own_neighbour(seen: dict[str, Any]) -> None:
         ({"names": ["blog.test", "www.shop.test"]}, ["site_names holds www.shop.test, which shop"]),
         ({"https_port": 8443}, ["nginx_https_port and nginx_http_port are 8443 and 80", "listens on 80 and 443"]),
         (
+            {"application": "shop", "names": ["blog.test"]},
+            ["app_name is shop, but shop on web-1 answers to shop.test, www.shop.test", "choose another app_name"],
+        ),
+        (
             {"application": "shop-flower"},
             ["app_name is shop-flower, but shop-flower on web-1 is a system user of shop"],
         ),
