@@ -20,7 +20,7 @@ def definition(**keys: Any) -> dict[str, Any]:
 
 
 def services(*definitions: dict[str, Any]) -> list[dict[str, Any]]:
-    return units.process_services(definitions, "shop", str(ROLE), after=["redis-server@shop.service"])
+    return units.process_services(definitions, "shop", str(ROLE), after="redis-server@shop.service")
 
 
 def lines(**keys: Any) -> list[str]:
@@ -212,3 +212,8 @@ def test_two_definitions_of_one_name_are_refused() -> None:
 def test_the_applications_name_has_to_begin_units() -> None:
     (sentence,) = problems(given(application="The Shop"))
     assert sentence.startswith("process_manager_application")
+
+
+def test_processes_stop_before_the_redis_that_they_give_their_tasks_back_to() -> None:
+    """Of an order that After= gives, a shutdown takes the reverse."""
+    assert "After=network-online.target redis-server@shop.service" in lines()
