@@ -64,6 +64,7 @@ def visited(host: Host) -> dict[str, Any]:
 
 def restarted_gracefully(found: dict[str, Any]) -> None:
     """Nothing was lost."""
+    assert found["visitor"]["secure"] is True
     assert found["echo"] == "hello"
     # The server says that it restarts; a browser connects again.
     assert found["closed"] == 1012
