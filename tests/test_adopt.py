@@ -342,6 +342,12 @@ READERS = {
         "import os\nCELERY_BROKER_TRANSPORT_OPTIONS = {'global_keyprefix': os.getenv('KEYS', 'x:')}",
         {"KEYS": "{{ redis_celery_key_prefix }}"},
     ),
+    "a branch for PostgreSQL": (
+        "import os\nDATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3'}}\n"
+        "if os.getenv('DB') == 'postgres':\n    DATABASES = {'default': {'HOST': os.getenv('DB_AT', '')}}\n"
+        "if os.getenv('DB') == 'mysql':\n    DATABASES = {'default': {'ENGINE': 'django.db.backends.mysql', 'HOST': os.environ['MY']}}",
+        {"DB": "postgres", "DB_AT": "{{ postgresql_address }}"},
+    ),
     "a branch for production": (
         "import os\nDEBUG = os.getenv('X') == '1'\nif DEBUG:\n    SECRET_KEY = os.environ['OF_DEVELOPERS']\nelse:\n    SECRET_KEY = os.environ['KEY']",
         {"KEY": "{{ app_secret_key }}"},
@@ -397,6 +403,29 @@ def test_settings_that_no_variable_can_change_are_open(checkout: Path, tmp_path:
     assert written["django_app_settings_module"].startswith("FILL_IN a settings module ")
     assert FIXED[settings] in written["django_app_settings_module"]
     assert "django_app_settings_module" in {value.name for value in told.of(OPEN)}
+
+
+def test_a_settings_module_that_the_project_lacks_is_open_and_its_example_read(checkout: Path, tmp_path: Path) -> None:
+    source = project(tmp_path / "shop", shop__settings_example="import os\nSECRET_KEY = os.environ['KEY']\n")
+    (source / "shop/settings.py").unlink()
+    written, _ = adopted(checkout, source)
+    assert written["django_app_settings_module"].startswith("FILL_IN shop.settings, which is not in the project")
+    assert written["app_connections"] == {"KEY": "{{ app_secret_key }}"}
+
+
+def test_a_celery_application_may_have_a_type_and_any_name(checkout: Path, tmp_path: Path) -> None:
+    generic = "from celery import Celery\nqueue: Celery = Celery['Task']('shop', broker='redis://x')\n"
+    source = project(tmp_path / "shop", shop__celery="", shop__work=generic)
+    written, _ = adopted(checkout, source)
+    assert written["celery_app"] == "shop.work:queue"
+    assert written["app_connections"] == {"CELERY_BROKER_URL": "{{ broker_url }}"}
+
+
+def test_uploads_below_a_folder_of_the_environment_are_no_folder_of_stockpots(checkout: Path, tmp_path: Path) -> None:
+    settings = "import os\nDATA = os.getenv('DATA', '/data')\nMEDIA_ROOT = os.path.join(DATA, 'media')\n"
+    written, _ = adopted(checkout, project(tmp_path / "shop", shop__settings=settings))
+    assert "DATA" not in written["app_connections"]
+    assert written["django_app_media_root"].startswith("FILL_IN")
 
 
 def test_a_procfile_says_what_runs(checkout: Path, tmp_path: Path) -> None:

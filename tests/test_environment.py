@@ -36,6 +36,8 @@ def test_a_shell_reads_the_text_as_it_was_written() -> None:
     [
         ("KEY", "hunter2\0", "base64"),
         ("KEY", "hunter2\udcff", "base64"),
+        ("KEY", "hunter2\ufdd0", "base64"),
+        ("KEY", "hunter2\U0001ffff", "base64"),
         ("KEY", "hunter2" * 20000, "django_app_files"),
         ("KEY", ["hunter2"], "quotes"),
         ("KEY", None, "quotes"),

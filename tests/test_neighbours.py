@@ -21,6 +21,14 @@ def put(root: Path, path: str, text: str) -> None:
     file.write_text(text)
 
 
+def look(root: Path) -> dict[str, Any]:
+    """What the module says of a host."""
+    host = Host(str(root))
+    host.look()
+    alone, ports = host.nginx()
+    return {"applications": host.applications, "site_in_nginx_conf": alone, "nginx_ports": ports}
+
+
 @pytest.fixture
 def seen(tmp_path: Path) -> dict[str, Any]:
     """What is seen of a host with an application, shop, as the roles write it."""
@@ -39,6 +47,10 @@ def seen(tmp_path: Path) -> dict[str, Any]:
     mark = render("postgresql", "application.conf.j2", **postgresql)
     put(tmp_path, f"{units}/postgresql@17-main.service.d/application.conf", mark)
     put(tmp_path, "etc/postgresql/17/main/conf.d/managed.conf", render("postgresql", "managed.conf.j2", **postgresql))
+    put(tmp_path, "etc/postgresql/17/main/start.conf", "auto\n")
+    wants_redis = tmp_path / units / "multi-user.target.wants/redis-server.service"
+    wants_redis.parent.mkdir()
+    wants_redis.symlink_to("/lib/systemd/system/redis-server.service")
     site = {
         **facts,
         "nginx_application": "shop",
@@ -47,10 +59,7 @@ def seen(tmp_path: Path) -> dict[str, Any]:
     }
     put(tmp_path, "etc/nginx/nginx.conf", render("nginx", "nginx.conf.j2", **site))
     put(tmp_path, "etc/nginx/sites/shop.conf", render("nginx", "site.conf.j2", **site))
-    host = Host(str(tmp_path))
-    host.look()
-    alone, ports = host.nginx()
-    return {"applications": host.applications, "site_in_nginx_conf": alone, "nginx_ports": ports}
+    return look(tmp_path)
 
 
 def wants(**changes: Any) -> neighbours.Wanted:
@@ -149,6 +158,10 @@ def test_an_application_is_not_its_own_neighbour(seen: dict[str, Any]) -> None:
         ({"names": ["blog.test", "www.shop.test"]}, ["site_names holds www.shop.test, which shop"]),
         ({"https_port": 8443}, ["nginx_https_port and nginx_http_port are 8443 and 80", "listens on 80 and 443"]),
         (
+            {"application": "shop", "names": ["blog.test"]},
+            ["app_name is shop, but shop on web-1 answers to shop.test, www.shop.test", "choose another app_name"],
+        ),
+        (
             {"application": "shop-flower"},
             ["app_name is shop-flower, but shop-flower on web-1 is a system user of shop"],
         ),
@@ -179,6 +192,20 @@ def test_a_site_that_nginx_has_alone_is_not_overwritten(tmp_path: Path) -> None:
     [problem] = neighbours.problems(wants(), seen)
     assert "run site.yml for shop first" in problem
     assert neighbours.problems(wants(application="shop"), seen) == []
+
+
+def test_an_application_that_was_taken_away_keeps_its_ports_and_takes_no_memory(
+    seen: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its Redis and PostgreSQL wait for it, stopped."""
+    put(tmp_path, "etc/postgresql/17/main/start.conf", "manual\n")
+    (tmp_path / "etc/systemd/system/multi-user.target.wants/redis-server.service").unlink()
+    for unit in (tmp_path / "etc/systemd/system").glob("shop-*"):
+        unit.unlink()
+    waiting = look(tmp_path)
+    assert waiting["applications"]["shop"]["ports"] == {"redis_port": 6379, "postgresql_port": 5432}
+    assert waiting["applications"]["shop"]["services"] == seen["applications"]["shop"]["services"]
+    assert neighbours.shares("blog", waiting, 4000) == []
 
 
 def test_what_others_may_take_of_the_memory_is_counted(seen: dict[str, Any]) -> None:

@@ -124,6 +124,43 @@ def test_a_host_that_only_builds_the_project_runs_none_of_its_processes(
     assert value_of("django_app_run", tmp_path) is runs
 
 
+def test_what_another_application_has_is_refused_with_the_file_to_edit(tmp_path: Path) -> None:
+    """As the values that ship are a second project's, too; what the first may take of the memory is counted."""
+    first = {
+        "units": ["shop-web.service"],
+        "services": ["redis-server", "postgresql@17-main"],
+        "ports": {"redis_port": 6379, "postgresql_port": 5432, "flower_port": 5555},
+        "names": ["www.example.com"],
+        "memory": {"shop-web.service": "3G"},
+    }
+    seen = {"applications": {"shop": first}, "site_in_nginx_conf": "", "nginx_ports": [80, 443]}
+    write_inventory(tmp_path, {})
+    loader = DataLoader()
+    found = preflight.look(variables_of(tmp_path, loader, {}), loader, seen)
+    told = {problem.split()[0].rstrip(":"): problem for problem in found.problems}
+    clashes = {"redis_instance", "postgresql_cluster", "flower_port", "site_names"}
+    assert set(told) == clashes | {"memory_overcommit_percent"}
+    assert all(MAIN in problem for problem in told.values())
+    assert "the application shop 3072" in told["memory_overcommit_percent"]
+    own = {
+        "redis_instance": "blog",
+        "redis_port": 6380,
+        "postgresql_cluster": "blog",
+        "postgresql_port": 5433,
+        "flower_port": 5556,
+        "site_names": ["blog.example.com"],
+        "memory_overcommit_percent": 200,
+    }
+    write_inventory(tmp_path, own)
+    assert preflight.look(variables_of(tmp_path, loader, {}), DataLoader(), seen).problems == []
+
+
+@pytest.mark.parametrize(("instance", "unit"), [("", "redis-server.service"), ("blog", "redis-server@blog.service")])
+def test_processes_wait_for_their_own_redis(tmp_path: Path, instance: str, unit: str) -> None:
+    write_inventory(tmp_path, {"redis_instance": instance})
+    assert value_of("process_manager_after", tmp_path) == [unit, "postgresql.service"]
+
+
 # Changes to a good inventory, and the words that tell an operator what to mend and where.
 BAD: list[tuple[dict[str, Any], list[str]]] = [
     # secrets

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
-from ansible_collections.stockpot.stack.plugins.plugin_utils import processes
+from ansible_collections.stockpot.stack.plugins.plugin_utils import gunicorn, processes
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import collect
 from rendering import render
 from uv import find_uv_bin
 
-PACKAGES = ("gunicorn", "uvicorn-worker", "websockets")
+PACKAGES = ("gunicorn==27.0.1", "uvicorn-worker", "websockets")
 APPLICATION = """
 import asyncio, json
 from pathlib import Path
@@ -174,6 +174,17 @@ def serve(
     for process in started:
         process.terminate()
         process.wait(timeout=60)
+
+
+def test_every_setting_of_gunicorn_s_is_known_by_its_kind(environment: Path) -> None:
+    """So that none of its own is refused."""
+    code = "import json, gunicorn.config as c; print(json.dumps({s.name: s.default for s in c.KNOWN_SETTINGS}, default=lambda f: 'function'))"
+    shown = subprocess.run([f"{environment}/bin/python", "-c", code], capture_output=True, text=True, check=True).stdout
+    defaults = json.loads(shown)
+    assert set(gunicorn.KINDS) == set(defaults)
+    given = {name: value for name, value in defaults.items() if value is not None and name not in gunicorn.OWNED}
+    refused = gunicorn.settings_problems("s", given)
+    assert {problem.split()[1] for problem in refused} == set(gunicorn.FUNCTIONS)
 
 
 UVICORN = ["uvicorn", "--fd", "3", "--forwarded-allow-ips", "*", "events:site"]

@@ -32,7 +32,7 @@ RETURN = r"""
 applications:
   description: >-
     For each application its C(units), its C(services) (Redis and PostgreSQL), C(ports) as variable and number, C(names) of its site,
-    and C(memory), what its processes may take, by unit as systemd writes it.
+    and C(memory), what those of them that start with the host may take, by unit as their configuration writes it.
   type: dict
   returned: success
 site_in_nginx_conf:
@@ -95,11 +95,15 @@ class Host:
             instance = service.partition("@")[2]
             settings = lines(self.root / f"etc/redis/redis{'-' + instance if instance else ''}.conf", " ")
             self._port(known, "redis_port", settings.get("port"))
-            self._memory(known, service, settings.get("maxmemory"))
+            if (self.root / f"etc/systemd/system/multi-user.target.wants/{service}.service").is_symlink():
+                self._memory(known, service, settings.get("maxmemory"))
         if found := re.fullmatch(r"postgresql@(\d+)-(\w+)", service):
-            settings = lines(self.root / f"etc/postgresql/{found[1]}/{found[2]}/conf.d/managed.conf", " = ")
+            cluster = self.root / f"etc/postgresql/{found[1]}/{found[2]}"
+            settings = lines(cluster / "conf.d/managed.conf", " = ")
             self._port(known, "postgresql_port", settings.get("port"))
-            self._memory(known, service, settings.get("shared_buffers"))
+            start = cluster / "start.conf"
+            if start.is_file() and start.read_text(encoding="utf-8").strip() == "auto":
+                self._memory(known, service, settings.get("shared_buffers"))
 
     @staticmethod
     def _port(known: dict[str, Any], variable: str, values: list[str] | None) -> None:

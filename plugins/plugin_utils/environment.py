@@ -9,6 +9,12 @@ from urllib.parse import quote, quote_plus
 
 # Linux hands a program no longer `NAME=value`, its closing zero included; bytes.
 LONGEST = 131072
+# What systemd takes for no text: halves of a pair, and the code points that are no characters.
+NO_TEXT = re.compile(
+    "[\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | end) for plane in range(17) for end in (0xFFFE, 0xFFFF))
+    + "]"
+)
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # The password of a URL's user info; it ends at the last @ before the path.
 URL_PASSWORD = re.compile(r"(?<=://)([^/\s?#:@]*:)[^/\s?#]*(?=@)")
@@ -48,9 +54,8 @@ def _unfit(assignment: str) -> str:
     """Why systemd or the kernel would not pass a variable on, with the fix; empty if they do."""
     if "\0" in assignment:
         return "holds a zero byte, which no variable can. Encode it, a key for example as base64"
-    try:
-        size = len(assignment.encode())
-    except UnicodeEncodeError:
+    size = len(assignment.encode(errors="surrogatepass"))
+    if NO_TEXT.search(assignment):
         return "is no valid text. Encode it, a key for example as base64"
     if size >= LONGEST:
         return f"has {size} bytes, and a variable takes {LONGEST - 1} with its name. Give it as a file, in django_app_files"

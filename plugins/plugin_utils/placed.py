@@ -85,41 +85,16 @@ def placed_problems(given: Mapping[str, Any]) -> list[str]:
     Args:
         given: the arguments of django_app.
     """
-    name, static = given["django_app_name"], given["django_app_static_root"]
+    static = given["django_app_static_root"]
     served = posixpath.normpath(static) if static else ""
-    found, shared, files = [], [], []
-    for path in given["django_app_shared_paths"]:
-        if not INSIDE.fullmatch(path):
-            found.append(
-                f"django_app_shared_paths: {path!r} has to be a folder inside the project, relative to manage.py's folder and without "
-                "spaces or quotes, such as exports."
-            )
-        else:
-            shared.append(posixpath.normpath(path))
-    for file in given["django_app_files"]:
-        where = f"django_app_files: {file['path']!r}"
-        inside = file["path"].removeprefix(f"/etc/{name}/files/")
-        if not INSIDE.fullmatch(inside) or inside.endswith("/"):
-            found.append(
-                f"{where} has to be a file's path, relative to manage.py's folder or inside /etc/{name}/files/, without spaces or quotes."
-            )
-        elif inside == file["path"]:
-            files.append(posixpath.normpath(inside))
-        if not MODE.fullmatch(file.get("mode", "0640")):
-            found.append(
-                f'{where} has the mode {file["mode"]!r}: write one that the application can read and others cannot, such as "0640".'
-            )
-        if "\0" in file["content"]:
-            found.append(f"{where} holds a zero byte: give text, a key for example as PEM.")
-    placed = [_path(file, name) for file in given["django_app_files"]]
+    shared, found = _inside(given["django_app_shared_paths"])
+    files, wrong = _files(given["django_app_files"], given["django_app_name"])
+    found += wrong
     found += [
-        f"django_app_files: {path!r} is there twice. Leave one."
-        for path in dict.fromkeys(placed)
-        if placed.count(path) > 1
+        f"django_app_shared_paths: {one!r} and {other!r} are inside each other. Leave the outer one."
+        for one, other in combinations(shared, 2)
+        if _meet(one, other)
     ]
-    for one, other in combinations(shared, 2):
-        if _meet(one, other):
-            found.append(f"django_app_shared_paths: {one!r} and {other!r} are inside each other. Leave the outer one.")
     for variable, paths in (("django_app_shared_paths", shared), ("django_app_files", files)):
         found += [
             f"{variable}: {path!r} and django_app_static_root, {static!r}, are inside each other: visitors would read it. Take another folder."
@@ -133,6 +108,45 @@ def placed_problems(given: Mapping[str, Any]) -> list[str]:
         if _meet(path, folder)
     ]
     return found
+
+
+def _inside(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The shared paths, normal, and a sentence for each that is none."""
+    shared, found = [], []
+    for path in paths:
+        if INSIDE.fullmatch(path):
+            shared.append(posixpath.normpath(path))
+        else:
+            found.append(
+                f"django_app_shared_paths: {path!r} has to be a folder inside the project, relative to manage.py's folder and without "
+                "spaces or quotes, such as exports."
+            )
+    return shared, found
+
+
+def _files(given: Iterable[Mapping[str, Any]], application: str) -> tuple[list[str], list[str]]:
+    """The paths of the files inside the project, normal, and what is wrong with each file by itself."""
+    own = f"/etc/{application}/files/"
+    files, found, seen = [], [], set()
+    for file in given:
+        where = f"django_app_files: {file['path']!r}"
+        path = file["path"].removeprefix(own)
+        if not INSIDE.fullmatch(path) or path.endswith("/"):
+            found.append(
+                f"{where} has to be a file's path, relative to manage.py's folder or inside {own}, without spaces or quotes."
+            )
+        elif path == file["path"]:
+            files.append(path)
+        if path in seen:
+            found.append(f"{where} is there twice. Leave one.")
+        seen.add(path)
+        if not MODE.fullmatch(file.get("mode", "0640")):
+            found.append(
+                f'{where} has the mode {file["mode"]!r}: write one that the application can read and others cannot, such as "0640".'
+            )
+        if "\0" in file["content"]:
+            found.append(f"{where} holds a zero byte: give text, a key for example as PEM.")
+    return files, found
 
 
 def _path(file: Mapping[str, Any], application: str) -> str:

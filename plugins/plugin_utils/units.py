@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def process_services(
     application: str,
     role_path: str,
     backend: str = "systemd",
-    after: Sequence[str] = (),
+    after: str = "",
 ) -> list[dict[str, Any]]:
     """The services, for the module `services`, that run an application's processes; a socket is one of its own.
 
@@ -84,7 +84,7 @@ def process_services(
         application: begins the units' names and marks them.
         role_path: the role's folder, with templates/ and files/.
         backend: the folder of templates.
-        after: units that are up before the processes.
+        after: units that are up before the processes, as After= has them.
 
     Raises:
         AnsibleFilterError: a definition is not what the spec says.
@@ -95,7 +95,7 @@ def process_services(
     for process in complete(definitions):
         values = {
             "application": application,
-            "after": list(after),
+            "after": after,
             "process": process,
             "settings": {section: _lines(process["settings"].get(section, {})) for section in SECTIONS},
             "environment_files": environment_files(process, application),

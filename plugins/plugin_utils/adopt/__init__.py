@@ -164,7 +164,8 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
     top, manage = project.subdirectory_of(files)
     tree = Tree(files, top)
     modules = project.settings_modules(tree)
-    settings = project.settings_value(modules)
+    settings = project.settings_value(tree, modules)
+    modules = project.readable(tree, modules)
     evaluator = Evaluator(tree)
     scope = (evaluator.module(modules[0].name) if modules else None) or Scope("the settings")
     own = project.worker_settings(tree, modules)
@@ -180,9 +181,9 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
         for one in evaluator.reads
         if one not in reads and application and one.where.startswith(application.where.partition(":")[0])
     ]
-    config = application.config if application else {}
+    config, places = (application.config, application.places) if application else ({}, {})
     variables = connections.variables_of(reads, scope, config)
-    if modules and (wrong := connections.mends(scope, variables)):
+    if modules and settings.state != OPEN and (wrong := connections.mends(scope, variables)):
         settings = unknown(
             "django_app_settings_module",
             f"a settings module {', and '.join(wrong)}",
@@ -228,13 +229,13 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
             release,
             *commands.values(),
         ],
-        "Folders and pages": [*folders, project.health_value(tree, evaluator, scope)],
+        "Folders and pages": [*folders, project.health_value(tree, scope)],
         "The site": [_site_names()],
         "PostgreSQL and Redis": [
             *building.extension_values(tree),
-            *connections.prefix_values(variables, scope, config, application.places if application else {}),
+            *connections.prefix_values(variables, scope, config, places),
         ],
-        "Its environment": connections.connection_values(variables, config, application.places if application else {}),
+        "Its environment": connections.connection_values(variables, config, places, evaluator.choices),
         "Web server and workers": [
             *processes.web_values(tree, ran, is_asgi=is_asgi),
             *(celery.worker_values(tree, application, ran) if application else []),

@@ -150,7 +150,7 @@ def compiled_values(tree: Tree, scope: Scope, manage: list[str]) -> list[Value]:
         if not isinstance(place, Place) or any(name.startswith(f"{place.path}/") for name in tree.files):
             continue
         word = posixpath.basename(place.path)
-        for name in tree.sources():
+        for name in tree.sources:
             if "/management/commands/" in name and re.search(rf"[\"']{re.escape(word)}[\"'/]", tree.text(name)):
                 commands.setdefault(
                     posixpath.basename(name).removesuffix(".py"), f"{name} makes {word}, which is in STATICFILES_DIRS"
@@ -170,7 +170,7 @@ def compiled_values(tree: Tree, scope: Scope, manage: list[str]) -> list[Value]:
 def extension_values(tree: Tree) -> list[Value]:
     """The extensions of PostgreSQL that migrations create."""
     extensions: dict[str, str] = {}
-    for name in tree.sources():
+    for name in tree.sources:
         if (
             "/migrations/" not in name
             or not re.search("extension", tree.text(name), re.I)
@@ -211,5 +211,5 @@ def cache_table_values(scope: Scope) -> list[list[str]]:
 
 def own_commands(tree: Tree) -> list[str]:
     """The manage commands that the project brings."""
-    names = (name for name in tree.sources() if "/management/commands/" in f"/{name}")
+    names = (name for name in tree.sources if "/management/commands/" in f"/{name}")
     return sorted({base.removesuffix(".py") for base in map(posixpath.basename, names) if not base.startswith("_")})

@@ -65,10 +65,8 @@ class Application:
 
 def find_application(tree: Tree, evaluator: Evaluator, settings: Scope | None) -> Application | None:
     """The application that workers run; none without one."""
-    for file in sorted(
-        tree.sources(), key=lambda name: (posixpath.basename(name) != "celery.py", name.count("/"), name)
-    ):
-        if "Celery" not in tree.text(file) or not (parsed := tree.parsed(file)):
+    for file in sorted(tree.sources, key=lambda name: (posixpath.basename(name) != "celery.py", name.count("/"), name)):
+        if not re.search(r"\bCelery\s*[(\[]", tree.text(file)) or not (parsed := tree.parsed(file)):
             continue
         module = tree.module_of(file)
         scope = evaluator.module(module)
@@ -214,7 +212,7 @@ def _routed(routes: Any) -> Iterator[str]:
 
 def _sent(tree: Tree) -> Iterator[tuple[str, str]]:
     """Queues named beside a task or where it is sent."""
-    for file in tree.sources():
+    for file in tree.sources:
         if "queue" not in tree.text(file) or not (parsed := tree.parsed(file)):
             continue
         for node in ast.walk(parsed):

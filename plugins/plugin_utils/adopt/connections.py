@@ -224,15 +224,24 @@ def bound(variable: Variable, meaning: str) -> Any:
 
 
 def connection_values(
-    variables: Mapping[str, Variable], celery: Mapping[str, Any], where: Mapping[str, str]
+    variables: Mapping[str, Variable], celery: Mapping[str, Any], where: Mapping[str, str], choices: Mapping[str, str]
 ) -> list[Value]:
-    """`app_connections` and `app_environment`."""
+    """`app_connections` and `app_environment`.
+
+    Args:
+        variables: what is read.
+        celery: Celery's configuration, by its own names.
+        where: where each of them is set.
+        choices: variables that choose PostgreSQL, with what they have to say.
+    """
     connections, environment, optional = [], [], []
     meanings = {name: meaning_of(variable) for name, variable in variables.items()}
     for name, variable in sorted(variables.items()):
         meaning, setting = meanings[name]
         value = bound(variable, meaning) if meaning else None
-        if value is not None:
+        if name in choices:
+            connections.append(Value(name, choices[name], f"{variable.where}: what chooses PostgreSQL"))
+        elif value is not None:
             paths = {path.partition("#")[0] for path in variable.settings if "#default" not in path}
             shared = sorted(path for path in paths if any(re.fullmatch(pattern, path) for pattern in SETTINGS))
             is_shared = meaning == "broker_url" and any(

@@ -10,6 +10,7 @@ import ast
 import builtins
 import itertools
 import posixpath
+import re
 import string
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -145,6 +146,7 @@ KINDS = {
 DEFAULT_NAMES = {"db": "DATABASE_URL", "cache": "CACHE_URL", "email": "EMAIL_URL"}
 NO_READS = {"read_env", "read_envfile", "seal", "prefixed", "dump", "parser_for", "parser", "add_parser", "unique"}
 ENVIRONMENT = ("os.environ",)
+DATABASES = re.compile(r"postgres|postgis|psycopg|^pg|mysql|maria|sqlite|oracle", re.I)
 PASSED_ON = {
     "strip",
     "lstrip",
@@ -162,13 +164,19 @@ PASSED_ON = {
 class Evaluator:
     """Works out modules of one project; `reads` gathers what they read from the environment."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, *, follows_imports: bool = True) -> None:
         self.tree = tree
+        self._follows = follows_imports
         self.reads: list[Read] = []
+        # What a variable has to say for PostgreSQL to be used.
+        self.choices: dict[str, str] = {}
         self.files: list[str] = []
         self._scopes: dict[str, Scope] = {}
         self._perhaps = 0
         self._calls: list[str] = []
+
+    def _imported(self, name: str) -> Scope | None:
+        return self.module(name) if self._follows else None
 
     def module(self, name: str) -> Scope | None:
         """The names of a module of the project; none for another one."""
@@ -196,7 +204,7 @@ class Evaluator:
             case ast.Import(names=names):
                 for alias in names:
                     top = alias.name if alias.asname else alias.name.partition(".")[0]
-                    scope.names[alias.asname or top] = self.module(top) or External(top)
+                    scope.names[alias.asname or top] = self._imported(top) or External(top)
             case ast.ImportFrom():
                 self._import_from(node, scope)
             case ast.Assign(targets=targets, value=value):
@@ -235,7 +243,7 @@ class Evaluator:
             parts = self.tree.module_of(scope.file).split(".")
             package = parts if scope.file.endswith("__init__.py") else parts[:-1]
             name = ".".join([*package[: len(package) - node.level + 1], *filter(None, [name])])
-        found = self.module(name)
+        found = self._imported(name)
         for alias in node.names:
             if alias.name == "*":
                 if found:
@@ -246,7 +254,7 @@ class Evaluator:
                 if alias.name in found.where:
                     scope.where[alias.asname or alias.name] = found.where[alias.name]
             else:
-                inner = self.module(f"{name}.{alias.name}") if name else self.module(alias.name)
+                inner = self._imported(f"{name}.{alias.name}" if name else alias.name)
                 if name == "environs" and alias.name == "env":
                     inner = _Env("environs", {})
                 scope.names[alias.asname or alias.name] = inner or External(f"{name}.{alias.name}")
@@ -300,11 +308,26 @@ class Evaluator:
             return None if found is None else not found
         name = dotted(test).rpartition(".")[2]
         value = self.value(test, scope)
+        if (chosen := self._database_chosen(test, scope)) is not None:
+            return chosen
         if "DEBUG" in name or "TEST" in name or (isinstance(value, Read) and "DEBUG" in value.name):
             return False
         if isinstance(test, ast.Compare) and "sys.argv" in ast.unparse(test):
             return False
         return value if isinstance(value, bool) else None
+
+    def _database_chosen(self, test: ast.expr, scope: Scope) -> bool | None:
+        """Whether a condition asks for PostgreSQL; false for another database, none for anything else."""
+        match test:
+            case ast.Compare(left=left, ops=[ast.Eq()], comparators=[ast.Constant(value=str() as word)]):
+                read = self.value(left, scope)
+                if not isinstance(read, Read) or not DATABASES.search(word):
+                    return None
+                if "postg" not in word and "psycopg" not in word and "pg" not in word:
+                    return False
+                self.choices[read.name] = word
+                return True
+        return None
 
     def _with(self, items: list[ast.withitem], body: list[ast.stmt], scope: Scope) -> None:
         prefixed: list[tuple[_Env, str]] = []
@@ -501,6 +524,8 @@ class Evaluator:
         match node.op:
             case ast.Add():
                 return _added(left, right)
+            case ast.Div() if isinstance(left, Read):
+                return Joined((left, "/", right))
             case ast.Div() if isinstance(left, Place):
                 return _below(left, [right])
             case ast.Mod() if isinstance(left, str):
@@ -583,7 +608,9 @@ class Evaluator:
         return {one.arg: self.value(one.value, scope) for one in node.keywords if one.arg}
 
     def _call(self, node: ast.Call, scope: Scope) -> Any:
-        called = self.value(node.func, scope)
+        # Celery[Task]("shop") is Celery("shop").
+        function = node.func.value if isinstance(node.func, ast.Subscript) else node.func
+        called = self.value(function, scope)
         if isinstance(node.func, ast.Attribute):
             holder = self.value(node.func.value, scope)
             if isinstance(holder, _Env):
@@ -622,6 +649,8 @@ class Evaluator:
                 return Place(posixpath.normpath(posixpath.join(first.path, "..")))
             case "os.path.join" if isinstance(first, Place):
                 return _below(first, arguments[1:])
+            case "os.path.join" if isinstance(first, Read) and len(arguments) > 1:
+                return Joined((first, "/", *arguments[1:]))
             case "range" if all(isinstance(one, int) for one in arguments) and arguments:
                 return range(*arguments[:3])
             case "dict":
@@ -737,8 +766,8 @@ class Evaluator:
 def _added(left: Any, right: Any) -> Any:
     if isinstance(left, list) and isinstance(right, list | tuple):
         return [*left, *right]
-    if isinstance(left, list):
-        return left
+    if isinstance(left, list) or isinstance(right, list):
+        return left if isinstance(left, list) else right
     if isinstance(left, Place) and isinstance(right, str):
         return Place(posixpath.normpath(left.path + right))
     if isinstance(left, str | Joined | Read) and isinstance(right, str | Joined | Read):
@@ -766,7 +795,7 @@ def _joined(parts: Iterable[Any]) -> Any:
 def _below(place: Place, parts: Iterable[Any]) -> Any:
     names = list(parts)
     if not all(isinstance(name, str) for name in names):
-        return next((name for name in names if isinstance(name, Read)), UNKNOWN)
+        return Joined(tuple(names))
     return Place(posixpath.normpath(posixpath.join(place.path, *names)))
 
 

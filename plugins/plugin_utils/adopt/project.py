@@ -52,14 +52,14 @@ def subdirectory_of(files: Any) -> tuple[str, str]:
     tree = Tree(files)
     names = [
         name
-        for name in tree.sources()
+        for name in tree.sources
         if posixpath.basename(name) == "manage.py" and "execute_from_command_line" in tree.text(name)
     ]
     if names:
         return posixpath.dirname(names[0]), names[0]
     if not any(
         "DJANGO_SETTINGS_MODULE" in tree.text(name) or "get_wsgi_application" in tree.text(name)
-        for name in tree.sources()
+        for name in tree.sources
     ):
         raise NoProject(
             "SOURCE holds no Django project: no manage.py, and no Python file that names DJANGO_SETTINGS_MODULE or calls "
@@ -72,22 +72,23 @@ def subdirectory_of(files: Any) -> tuple[str, str]:
 def settings_modules(tree: Tree) -> list[Module]:
     """Every settings module that is named, the one to deploy with first; and its siblings."""
     modules: dict[str, Module] = {}
+    sources = set(tree.sources)
     weights = {"wsgi.py": 40, "asgi.py": 38, "celery.py": 30, "manage.py": 20}
     for name in tree.files:
         base = posixpath.basename(name)
+        is_source = name in sources
         is_told = base in ("Dockerfile", "Procfile") or base.endswith((".service", ".env.example"))
-        if not name.endswith(".py") and not is_told:
+        if not is_source and not is_told:
             continue
         for number, line in enumerate(tree.text(name).splitlines(), 1):
             if line.lstrip().startswith("#") or not (said := SETS_MODULE.search(line)):
-                continue
-            if not tree.file_of(said[1]) or (name.endswith(".py") and name not in set(tree.sources())):
                 continue
             module = Module(said[1], f"{name}:{number}", weights.get(base, 35 if is_told else 10))
             if said[1] not in modules or modules[said[1]].weight < module.weight:
                 modules[said[1]] = module
     for module in list(modules.values()):
-        file = tree.file_of(module.name)
+        if not (file := tree.file_of(module.name)):
+            continue
         folder, stem = posixpath.split(file)
         for sibling in tree.files:
             base = posixpath.basename(sibling)
@@ -108,6 +109,22 @@ def _fitness(module: Module) -> int:
     return module.weight + (100 if PRODUCTION.search(last) else -100 if ELSEWHERE.search(last) else 0)
 
 
+def readable(tree: Tree, modules: list[Module]) -> list[Module]:
+    """Those that are in the project; for one that is not, an example that stands beside where it would be."""
+    found = []
+    for module in modules:
+        examples = (
+            f"{module.name}_example",
+            f"{module.name}_sample",
+            f"example_{module.name}",
+            f"{module.name}_docker",
+        )
+        name = next((name for name in (module.name, *examples) if tree.file_of(name)), "")
+        if name:
+            found.append(Module(name, module.where, module.weight))
+    return found
+
+
 def worker_settings(tree: Tree, modules: list[Module]) -> Module | None:
     """A settings module beside the one to deploy with that is the workers' by its name."""
     folder = posixpath.dirname(tree.file_of(modules[0].name)) if modules else ""
@@ -117,13 +134,21 @@ def worker_settings(tree: Tree, modules: list[Module]) -> Module | None:
     return None
 
 
-def settings_value(modules: list[Module]) -> Value:
+def settings_value(tree: Tree, modules: list[Module]) -> Value:
     """The settings module to deploy with."""
     if not modules:
         return unknown(
+            "django_app_settings_module", "the settings module, such as config.settings", "no file names one"
+        )
+    modules, absent = (
+        [one for one in modules if tree.file_of(one.name)],
+        [one for one in modules if not tree.file_of(one.name)],
+    )
+    if absent and (not modules or absent[0].weight > modules[0].weight):
+        return unknown(
             "django_app_settings_module",
-            "the settings module, such as config.settings",
-            "no file names one that is in the project",
+            f"{absent[0].name}, which is not in the project: write it and place it with django_app_files, or name another",
+            absent[0].where,
         )
     first, *others = modules
     named = [other.name for other in others]
@@ -216,7 +241,7 @@ def _application(tree: Tree, scope: Scope | None, setting: str, maker: str) -> t
         module, _, name = named.rpartition(".")
         if tree.file_of(module):
             return f"{module}:{name}", scope.where.get(setting, scope.file)
-    for file in tree.sources():
+    for file in tree.sources:
         if maker not in tree.text(file) or not (parsed := tree.parsed(file)):
             continue
         names = [
@@ -341,8 +366,10 @@ def _relative(tree: Tree, value: Any) -> str:
     return "" if relative.startswith("..") or relative == "." else relative
 
 
-def health_value(tree: Tree, evaluator: Evaluator, scope: Scope) -> Value:
+def health_value(tree: Tree, scope: Scope) -> Value:
     """A page that tells whether the site works, by its address."""
+    # Views lead to the whole project, and say nothing about addresses.
+    evaluator = Evaluator(tree, follows_imports=False)
     module = scope.names.get("ROOT_URLCONF")
     pages = []
     for path, where in _addresses(tree, evaluator, module if isinstance(module, str) else "", "", 0):

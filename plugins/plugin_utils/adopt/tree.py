@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cached_property
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils.project.archive import Entry, target_of
 
@@ -38,13 +39,27 @@ class Tree:
                 self._parsed[name] = None
         return self._parsed[name]
 
-    def sources(self) -> Iterator[str]:
+    @cached_property
+    def sources(self) -> list[str]:
         """The Python files that belong to what is deployed, those of the top folders first."""
+        found = []
         for name in sorted(self.files, key=lambda name: (name.count("/"), name)):
             folders = name.split("/")[:-1]
             base = posixpath.basename(name)
             if name.endswith(".py") and not ASIDE & set(folders) and not base.startswith(("test_", "conftest")):
-                yield name
+                found.append(name)
+        return found
+
+    @cached_property
+    def _ends(self) -> dict[str, list[str]]:
+        """Python files by every end of their paths."""
+        ends: dict[str, list[str]] = {}
+        for name in self.files:
+            if name.endswith(".py"):
+                parts = name.split("/")
+                for index in range(len(parts)):
+                    ends.setdefault("/".join(parts[index:]), []).append(name)
+        return ends
 
     def module_of(self, name: str) -> str:
         """The module that a file is, as the project imports it."""
@@ -61,7 +76,7 @@ class Tree:
                 if top + name in self.files:
                     return top + name
             # A manage.py that adds a folder to the module path.
-            if "/" in path and len(elsewhere := [file for file in self.files if file.endswith(f"/{name}")]) == 1:
+            if "/" in path and len(elsewhere := self._ends.get(name, [])) == 1:
                 return elsewhere[0]
         return ""
 

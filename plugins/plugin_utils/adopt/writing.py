@@ -101,7 +101,7 @@ def lines_of(value: Value) -> list[str]:
     """A variable's lines."""
     if value.entries is None:
         return with_comment(f"{value.name}: {scalar(value.value)}", value.comment, "")
-    optional = [f"  # {plain(line)}" for line in value.optional]
+    optional = [f"  # {part}" for line in value.optional for part in wrapped(plain(line), WIDTH, "  ")]
     if not value.entries:
         empty = "[]" if isinstance(value.value, list) else "{}"
         return [*with_comment(f"{value.name}: {empty}", value.comment, ""), *optional]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -78,7 +79,7 @@ def problems(want: Wanted, found: Mapping[str, Any]) -> list[str]:
     """
     others = {name: known for name, known in found["applications"].items() if name != want.application}
     taken = {port for known in others.values() for port in known["ports"].values()}
-    told = []
+    told = [*_same_name(want, found["applications"].get(want.application, {}))]
     for name, known in others.items():
         told += [
             *_names(want, name, known),
@@ -87,6 +88,16 @@ def problems(want: Wanted, found: Mapping[str, Any]) -> list[str]:
             *_site(want, name, known),
         ]
     return [*told, *_nginx(want, found, others)]
+
+
+def _same_name(want: Wanted, known: Mapping[str, Any]) -> Iterator[str]:
+    """Another project by the same name, most likely one that nobody named, is known by its site: they share no host name."""
+    if want.names and known.get("names") and not set(want.names) & set(known["names"]):
+        yield (
+            f"app_name is {want.application}, but {want.application} on {want.host} answers to {', '.join(known['names'])}, and site_names "
+            "holds none of them: if that is another project, choose another app_name; if it is this one with new names, keep an old one "
+            "beside them for one run."
+        )
 
 
 def _names(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:
@@ -186,5 +197,6 @@ def _together(limits: Iterable[tuple[str, str]], megabytes: int) -> int:
             size = re.fullmatch(r"(\d+)\s*(B|kB|MB|GB|TB)", limit)
             total += int(size[1]) * SIZES[size[2]] / MEBIBYTE * OVERHEAD if size else 0
         else:
-            total += limit_megabytes(limit, megabytes) or 0
+            with contextlib.suppress(ValueError):
+                total += limit_megabytes(limit, megabytes) or 0
     return int(total)
