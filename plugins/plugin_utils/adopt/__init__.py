@@ -20,7 +20,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.project.source impo
 )
 
 from . import building, celery, connections, packages, processes, project
-from .evaluate import Evaluator, Read, Scope
+from .evaluate import Evaluator, Scope
 from .findings import FOUND, GUESS, OPEN, Template, Value, found, guess, leaves, unknown
 from .tree import Tree
 from .writing import environment_files, hosts_text, variables_text, write_environment
@@ -98,25 +98,14 @@ def environment(root: Path, name: str) -> list[Path]:
         EnvironmentRefused: the environment is there already, or has no name.
     """
     sections = {
-        "The site": [unknown("site_names", "the site's host names, the main one first", "")],
+        "The site": [_site_names()],
         "The application": [
             Value("app_name", name.replace("_", "-"), "names its system user, folders and units"),
             Value("app_environment", {}, "variables beside app_connections of group_vars/all/app.yml", entries=[]),
         ],
     }
-    header = [
-        f"What {name} has of its own; everything else is in group_vars/all. Secrets: `make secrets ENV={name}`.",
-    ]
-    return write_environment(root, name, hosts=hosts_text(name), variables=variables_text(header, _listed(sections)))
-
-
-def _listed(sections: dict[str, list[Value]]) -> dict[str, list[Value]]:
-    """The same, with the site's names as the list that they are."""
-    for values in sections.values():
-        for value in values:
-            if value.name == "site_names":
-                value.value = [value.value]
-    return sections
+    header = [f"What {name} has of its own; everything else is in group_vars/all. Secrets: `make secrets ENV={name}`."]
+    return write_environment(root, name, hosts=hosts_text(name), variables=variables_text(header, sections))
 
 
 def _header(environment: str) -> list[str]:
@@ -128,9 +117,9 @@ def _header(environment: str) -> list[str]:
 
 def _shown(source: str, root: Path) -> str:
     """A source as it is written: relative to the inventory where it is inside the checkout."""
-    if not GIT_ADDRESS.match(source) and Path(source).is_relative_to(root):
-        return Template(f"{{{{ inventory_dir }}}}/../../{Path(source).relative_to(root)}".rstrip("/."))
-    return source
+    if GIT_ADDRESS.match(source) or not Path(source).is_relative_to(root):
+        return source
+    return Template(Path("{{ inventory_dir }}/../..", Path(source).relative_to(root)))
 
 
 def default_branch(address: str) -> str:
@@ -143,6 +132,8 @@ def default_branch(address: str) -> str:
         told = git("ls-remote", "--symref", "--", address, "HEAD").decode(errors="replace")
     except subprocess.CalledProcessError as error:
         raise ProjectError(f"django_app_source: git cannot read {address}: {said(error)}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ProjectError(f"django_app_source: {address} did not answer git in time.") from error
     if branch := re.search(r"^ref: refs/heads/(\S+)\s+HEAD$", told, re.MULTILINE):
         return branch[1]
     raise ProjectError(
@@ -225,7 +216,10 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
             packages.python_value(tree, required, names),
         ],
         "What is built and run": [
-            *_merged(building.build_values(tree, words), building.compiled_values(tree, scope, words)),
+            *_merged(
+                building.build_values(tree, words, packages.compiled_packages(tree, required, names)),
+                building.compiled_values(tree, scope, words),
+            ),
             release,
             *commands.values(),
         ],
@@ -290,4 +284,4 @@ def _merged(*several: list[Value]) -> list[Value]:
     return list(by_name.values())
 
 
-__all__ = ["FOUND", "GUESS", "OPEN", "Adopted", "Read", "adopt", "environment", "read"]
+__all__ = ["FOUND", "GUESS", "OPEN", "Adopted", "adopt", "environment", "read"]
