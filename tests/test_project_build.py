@@ -119,7 +119,7 @@ def test_a_build_that_fails_shows_the_end_of_what_it_said_and_is_tried_again(pac
         pack(said)
     (message,) = caught.value.problems
     assert message.startswith("django_app_build_commands: `sh -euc ")
-    assert message.endswith("100\nno such theme")
+    assert message.endswith("100\nno such theme\nMend the project or the command.")
     assert "\n50\n" not in message
     assert str(tmp_path / "cache") not in message
     (tmp_path / "mended").touch()

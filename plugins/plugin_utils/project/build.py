@@ -156,8 +156,9 @@ def _run(command: Command, top: Path, inside: str) -> None:
         raise ProjectError(
             "\n".join(
                 [
-                    f"django_app_build_commands: `{said_as}` ended with {code} in {command.directory}. Mend the project or the command; it said:",
+                    f"django_app_build_commands: `{said_as}` ended with {code} in {command.directory} and said:",
                     *lines[-SHOWN_LINES:],
+                    "Mend the project or the command.",
                 ]
             )
         )
