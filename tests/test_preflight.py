@@ -347,6 +347,44 @@ def test_the_reference_applications_uploads_are_private_and_others_where_they_sa
     assert value_of("app_connections", folder)["MEDIA_IS_PRIVATE"] == int(private)
 
 
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        ({}, "gunicorn.conf.py"),
+        ({"django_app_source": "/srv/library"}, ""),
+        ({"django_app_web_command": ["granian", "config.wsgi:application"]}, ""),
+        (
+            {"django_app_source": "/srv/library", "django_app_gunicorn_config": "deploy/gunicorn.py"},
+            "deploy/gunicorn.py",
+        ),
+    ],
+)
+def test_the_reference_application_s_configuration_of_gunicorn_is_read_and_others_where_they_name_it(
+    tmp_path: Path, given: dict[str, Any], file: str
+) -> None:
+    folder = tmp_path / "inventories/production"
+    folder.mkdir(parents=True)
+    (tmp_path / "app").symlink_to(ROOT / "app")
+    write_inventory(folder, given)
+    assert value_of("django_app_gunicorn_config", folder) == file
+
+
+@pytest.mark.parametrize(
+    ("locked", "answers"), [({"celery": "5.6.3"}, False), ({"celery": "5.7.0"}, True), ({}, False)]
+)
+def test_beat_is_run_as_the_locked_celery_can(tmp_path: Path, locked: dict[str, str], answers: bool) -> None:
+    packed = {"archive": "/cache/x.tar.gz", "digest": "x", "versions": locked}
+    write_inventory(tmp_path, {"stockpot_archive": packed, "django_app_release_path": "/srv/stockpot/current"})
+    (beat,) = [one for one in value_of("process_manager_definitions", tmp_path) if one["name"] == "beat"]
+    assert ("--enable-remote-control" in beat["command"]) is answers
+
+
+def test_a_celery_too_old_is_named(problems: Callable[..., list[str]]) -> None:
+    packed = {"archive": "/cache/x.tar.gz", "digest": "x", "versions": {"celery": "5.1.2"}}
+    (sentence,) = problems({"stockpot_archive": packed})
+    assert sentence.startswith("celery_version is 5.1.2: Celery 5.2 and later are run.")
+
+
 @pytest.mark.parametrize("given", [{"media_is_shared": True}, {"django_app_media_root": ""}])
 def test_uploads_that_are_shared_or_not_taken_are_no_mistake(
     problems: Callable[..., list[str]], given: dict[str, Any]
@@ -612,6 +650,11 @@ def test_the_play_names_all_mistakes_at_once_and_shows_no_secret(inventory: Path
     [
         ({"django_app_requirements": "other.txt"}, ["django_app_requirements", "other.txt"]),
         ({"django_app_source": str(ROOT), "django_app_version": "v0-never"}, ["django_app_version", "v0-never"]),
+        (
+            {"django_app_source": str(ROOT / "app/config")},
+            ["django_app_subdirectory", "no manage.py", "django_app_manage"],
+        ),
+        ({"django_app_gunicorn_config": "deploy/none.py"}, ["django_app_gunicorn_config", "no deploy/none.py"]),
     ],
 )
 def test_the_play_names_a_source_that_cannot_be_packed(

@@ -122,6 +122,13 @@ def test_environment_files_are_named_and_looked_at() -> None:
     assert {"path": "/etc/a"} in given["files"]
 
 
+def test_files_that_a_process_reads_itself_are_looked_at() -> None:
+    """Another configuration restarts it."""
+    given = services(definition(configuration_files=["/etc/a.py"]))[0]
+    assert {"path": "/etc/a.py"} in given["files"]
+    assert "/etc/a.py" not in given["files"][0]["content"]
+
+
 def test_a_socket_is_a_service_of_its_own_before_its_process_and_open_to_one_group() -> None:
     web = definition(name="web", phase="web", socket="/run/shop/web.sock", socket_group="www-data")
     socket, service = services(web)
@@ -188,6 +195,7 @@ def test_the_scenarios_definitions_are_right() -> None:
         ({"memory_max": "512MB"}, "memory_max is '512MB'. Write it as 512M"),
         ({"directory": "srv"}, "absolute path"),
         ({"environment_files": ["/etc/%i"]}, "absolute path"),
+        ({"configuration_files": ["a.py"]}, "absolute path"),
         ({"writable_paths": ["uploads"]}, "not absolute"),
         ({"stop_timeout": 0}, "at least a second"),
         ({"settings": {"Timer": {"OnCalendar": "daily"}}}, "no section 'Timer'"),

@@ -203,7 +203,7 @@ def _problem(name: str, value: Any, gunicorn: str) -> str:
             f"{name} is a function: define it in a file of the project's and name that in django_app_gunicorn_config."
         )
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        return f"{name} is {value!r}: write {words}."
+        return f"{name} is of another kind: write {words}."
     if gunicorn and name in SINCE and Version(gunicorn) < Version(SINCE[name]):
         return (
             f"{name} came with gunicorn {SINCE[name]}, and the project has locked {gunicorn}, which would ignore it: "

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra
 import yaml
 from testinfra.host import Host
 from uv import find_uv_bin
 
 SCENARIO = Path(__file__).resolve().parent.parent
-LAB = SCENARIO.parent.parent / ".lab" / os.environ["STOCKPOT_LAB"]
 ENVIRONMENT = yaml.safe_load((SCENARIO / "converge.yml").read_text())[0]["vars"]["django_app_environment"]
 CURRENT = "readlink --canonicalize-existing /srv/library/current"
 FREEZE = "/opt/uv/bin/uv pip freeze --python /srv/library/current/venv/bin/python"
@@ -37,13 +35,6 @@ production = ["psycopg[binary]"]
 [tool.setuptools]
 packages = ["library", "books"]
 """
-
-
-@pytest.fixture(scope="session")
-def hosts() -> dict[str, Host]:
-    """The servers by name."""
-    names = re.findall(r"^Host ([^*\s]+)$", (LAB / "ssh_config").read_text(), re.M)
-    return {name: testinfra.get_host(f"ssh://{name}", ssh_config=str(LAB / "ssh_config")) for name in names}
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from testinfra.host import Host
 
 SCENARIO = Path(__file__).resolve().parent.parent
 PYTHON = "/srv/library/current/venv/bin/python"
+DIARY = "/var/lib/library/diary"
+VISITOR = "curl --silent --insecure --resolve library.test:443:127.0.0.1 https://library.test/visitor"
 GIVEN: dict[str, Any] = {
     "django_app_bind": "{{ '/run/library/web.sock' if lab_suite == 'bookworm' else '127.0.0.1:8000' }}",
     "django_app_web_workers": 1,
@@ -57,13 +59,14 @@ def other(converge_again: Callable, tmp_path_factory: pytest.TempPathFactory) ->
 
 def visited(host: Host) -> dict[str, Any]:
     """What became of a WebSocket, a slow request and others during a restart."""
-    host.check_output("rm --force /var/lib/library/diary")
+    host.check_output(f"rm --force {DIARY}")
     program = (SCENARIO / "tests/visit.py").read_text()
     return json.loads(host.check_output("%s -c %s", PYTHON, program))
 
 
 def restarted_gracefully(found: dict[str, Any]) -> None:
     """Nothing was lost."""
+    assert found["visitor"]["secure"] is True
     assert found["echo"] == "hello"
     # The server says that it restarts; a browser connects again.
     assert found["closed"] == 1012
@@ -74,52 +77,64 @@ def restarted_gracefully(found: dict[str, Any]) -> None:
 
 
 def test_websockets_and_requests_outlive_a_restart_and_the_application_is_told(
-    asgi: subprocess.CompletedProcess[str], host: Host
+    asgi: subprocess.CompletedProcess[str], hosts: dict[str, Host]
 ) -> None:
     assert asgi.returncode == 0, asgi.stdout
-    restarted_gracefully(visited(host))
-    assert host.file("/var/lib/library/diary").content_string.split() == ["shutdown", "startup"]
+    for host in hosts.values():
+        restarted_gracefully(visited(host))
+        assert host.file(DIARY).content_string.split() == ["shutdown", "startup"]
 
 
-def test_a_stop_tells_the_application(asgi: subprocess.CompletedProcess[str], host: Host) -> None:
-    host.check_output("rm --force /var/lib/library/diary")
-    host.check_output("systemctl stop library-web.service")
-    assert host.file("/var/lib/library/diary").content_string == "shutdown\n"
-    # The socket is still there, and starts it again.
-    page = "curl --silent --insecure --resolve library.test:443:127.0.0.1 https://library.test/visitor"
-    assert json.loads(host.check_output(page))["secure"] is True
-
-
-def test_the_visitor_is_known_by_the_proxy_s_word_alone(asgi: subprocess.CompletedProcess[str], host: Host) -> None:
-    page = "curl --silent --insecure --resolve library.test:443:127.0.0.1 https://library.test/visitor"
-    claimed = host.check_output(f"{page} --header 'X-Forwarded-For: 203.0.113.9' --header 'X-Forwarded-Proto: http'")
-    assert json.loads(claimed) == {"secure": True, "scheme": "https", "address": "127.0.0.1"}
+def test_the_visitor_is_known_by_the_proxy_s_word_alone(
+    asgi: subprocess.CompletedProcess[str], hosts: dict[str, Host]
+) -> None:
+    for host in hosts.values():
+        claimed = host.check_output(
+            f"{VISITOR} --header 'X-Forwarded-For: 203.0.113.9' --header 'X-Forwarded-Proto: http'"
+        )
+        assert json.loads(claimed) == {"secure": True, "scheme": "https", "address": "127.0.0.1"}
 
 
 def test_gunicorn_has_what_the_project_the_operator_and_the_role_say(
-    asgi: subprocess.CompletedProcess[str], host: Host
+    asgi: subprocess.CompletedProcess[str], hosts: dict[str, Host]
 ) -> None:
     """The operator wins over the project, and the role's own variables over both."""
-    assert json.loads(host.file("/var/lib/library/gunicorn").content_string) == {
-        "keepalive": 33,
-        "max_requests_jitter": 5,
-        "workers": 1,
-        "worker_class_str": "uvicorn_worker.UvicornWorker",
-        "control_socket_disable": True,
-    }
+    for host in hosts.values():
+        assert json.loads(host.file("/var/lib/library/gunicorn").content_string) == {
+            "keepalive": 33,
+            "max_requests_jitter": 5,
+            "workers": 1,
+            "worker_class_str": "uvicorn_worker.UvicornWorker",
+            "control_socket_disable": True,
+        }
 
 
-def test_another_server_takes_the_socket_and_loses_nothing(other: subprocess.CompletedProcess[str], host: Host) -> None:
+def test_a_stop_tells_the_application(asgi: subprocess.CompletedProcess[str], hosts: dict[str, Host]) -> None:
+    """The socket is still there then, and starts it again."""
+    for host in hosts.values():
+        host.check_output(f"rm --force {DIARY}")
+        host.check_output("systemctl stop library-web.service")
+        assert host.file(DIARY).content_string == "shutdown\n"
+        assert json.loads(host.check_output(VISITOR))["secure"] is True
+
+
+def test_another_server_takes_the_socket_and_loses_nothing(
+    other: subprocess.CompletedProcess[str], hosts: dict[str, Host]
+) -> None:
     assert other.returncode == 0, other.stdout
-    assert "/venv/bin/uvicorn --fd 3" in host.check_output("systemctl show --property=ExecStart library-web.service")
-    restarted_gracefully(visited(host))
-    assert host.file("/var/lib/library/diary").content_string.split() == ["shutdown", "startup"]
+    for host in hosts.values():
+        assert "/venv/bin/uvicorn --fd 3" in host.check_output(
+            "systemctl show --property=ExecStart library-web.service"
+        )
+        restarted_gracefully(visited(host))
+        assert host.file(DIARY).content_string.split() == ["shutdown", "startup"]
 
 
 def test_a_project_without_manage_py_is_managed_by_django_s_own_command(
-    other: subprocess.CompletedProcess[str], host: Host
+    other: subprocess.CompletedProcess[str], hosts: dict[str, Host]
 ) -> None:
-    assert not host.file("/srv/library/current/source/manage.py").exists
-    assert "no issues" in host.check_output("library-manage check")
-    assert host.check_output("library-python -c 'print(6 * 7)'") == "42"
-    assert host.run("test -f /srv/library/current/source/collected/books/shelf.css").rc == 0
+    for host in hosts.values():
+        assert not host.file("/srv/library/current/source/manage.py").exists
+        assert "no issues" in host.check_output("library-manage check")
+        assert host.check_output("library-python -c 'print(6 * 7)'") == "42"
+        assert host.file("/srv/library/current/source/collected/books/shelf.css").exists
