@@ -405,6 +405,20 @@ def test_settings_that_no_variable_can_change_are_open(checkout: Path, tmp_path:
     assert "django_app_settings_module" in {value.name for value in told.of(OPEN)}
 
 
+def test_a_dockerfile_and_a_driver_without_wheels_say_which_packages_servers_need(
+    checkout: Path, tmp_path: Path
+) -> None:
+    dockerfile = (
+        "FROM python:3.12\nRUN apt-get update && apt-get install -y --no-install-recommends \\\n"
+        "  # to compile\n  build-essential libpq-dev \\\n  gettext=0.21-12 && rm -rf /var/lib/apt/lists/*\n"
+        "WORKDIR /app\nRUN SECRET_KEY=x python manage.py compilemessages\nRUN python manage.py collectstatic --noinput\n"
+    )
+    text = "Django==5.2.1\ncelery[redis]==5.6.0\npsycopg[c]==3.2.6\n"
+    written, _ = adopted(checkout, project(tmp_path / "shop", Dockerfile=dockerfile, **{"requirements.txt": text}))
+    assert written["django_app_packages"] == ["gcc", "libpq-dev", "python3-dev", "gettext"]
+    assert written["django_app_host_build_commands"] == [["python", "manage.py", "compilemessages"]]
+
+
 def test_a_settings_module_that_the_project_lacks_is_open_and_its_example_read(checkout: Path, tmp_path: Path) -> None:
     source = project(tmp_path / "shop", shop__settings_example="import os\nSECRET_KEY = os.environ['KEY']\n")
     (source / "shop/settings.py").unlink()
@@ -529,6 +543,18 @@ def test_a_git_address_is_read_at_its_version(checkout: Path, tmp_path: Path) ->
     assert "django_app_version" in {value.name for value in told.of(GUESS)}
     with pytest.raises(ProjectError, match="no tag, branch or commit v9"):
         adopt(checkout, "absent", source=f"file://{source}", version="v9", cache=cache)
+
+
+def test_a_source_inside_the_checkout_is_named_relative_to_it(checkout: Path) -> None:
+    written, _ = adopted(checkout, project(checkout / "sites/shop"))
+    assert written["django_app_source"] == "{{ inventory_dir }}/../../sites/shop"
+
+
+def test_routes_that_are_code_are_pointed_out(checkout: Path, tmp_path: Path) -> None:
+    adopted(checkout, project(tmp_path / "shop", shop__settings="CELERY_TASK_ROUTES = ('shop.routing.Router',)\n"))
+    assert "Routes are worked out by code, which was not run (shop/settings.py:1)" in (
+        checkout / "group_vars/shop/main.yml"
+    ).read_text().replace("\n  #   ", " ")
 
 
 def test_none_of_the_projects_code_is_run(checkout: Path, tmp_path: Path) -> None:

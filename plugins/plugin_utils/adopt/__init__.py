@@ -20,7 +20,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.project.source impo
 )
 
 from . import building, celery, connections, packages, processes, project
-from .evaluate import Evaluator, Read, Scope
+from .evaluate import Evaluator, Scope
 from .findings import FOUND, GUESS, OPEN, Template, Value, found, guess, leaves, unknown
 from .tree import Tree
 from .writing import environment_files, hosts_text, variables_text, write_environment
@@ -98,25 +98,14 @@ def environment(root: Path, name: str) -> list[Path]:
         EnvironmentRefused: the environment is there already, or has no name.
     """
     sections = {
-        "The site": [unknown("site_names", "the site's host names, the main one first", "")],
+        "The site": [_site_names()],
         "The application": [
             Value("app_name", name.replace("_", "-"), "names its system user, folders and units"),
             Value("app_environment", {}, "variables beside app_connections of group_vars/all/app.yml", entries=[]),
         ],
     }
-    header = [
-        f"What {name} has of its own; everything else is in group_vars/all. Secrets: `make secrets ENV={name}`.",
-    ]
-    return write_environment(root, name, hosts=hosts_text(name), variables=variables_text(header, _listed(sections)))
-
-
-def _listed(sections: dict[str, list[Value]]) -> dict[str, list[Value]]:
-    """The same, with the site's names as the list that they are."""
-    for values in sections.values():
-        for value in values:
-            if value.name == "site_names":
-                value.value = [value.value]
-    return sections
+    header = [f"What {name} has of its own; everything else is in group_vars/all. Secrets: `make secrets ENV={name}`."]
+    return write_environment(root, name, hosts=hosts_text(name), variables=variables_text(header, sections))
 
 
 def _header(environment: str) -> list[str]:
@@ -128,9 +117,9 @@ def _header(environment: str) -> list[str]:
 
 def _shown(source: str, root: Path) -> str:
     """A source as it is written: relative to the inventory where it is inside the checkout."""
-    if not GIT_ADDRESS.match(source) and Path(source).is_relative_to(root):
-        return Template(f"{{{{ inventory_dir }}}}/../../{Path(source).relative_to(root)}".rstrip("/."))
-    return source
+    if GIT_ADDRESS.match(source) or not Path(source).is_relative_to(root):
+        return source
+    return Template(Path("{{ inventory_dir }}/../..", Path(source).relative_to(root)))
 
 
 def default_branch(address: str) -> str:
@@ -143,6 +132,8 @@ def default_branch(address: str) -> str:
         told = git("ls-remote", "--symref", "--", address, "HEAD").decode(errors="replace")
     except subprocess.CalledProcessError as error:
         raise ProjectError(f"django_app_source: git cannot read {address}: {said(error)}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ProjectError(f"django_app_source: {address} did not answer git in time.") from error
     if branch := re.search(r"^ref: refs/heads/(\S+)\s+HEAD$", told, re.MULTILINE):
         return branch[1]
     raise ProjectError(
@@ -183,32 +174,14 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
     ]
     config, places = (application.config, application.places) if application else ({}, {})
     variables = connections.variables_of(reads, scope, config)
-    if modules and settings.state != OPEN and (wrong := connections.mends(scope, variables)):
-        settings = unknown(
-            "django_app_settings_module",
-            f"a settings module {', and '.join(wrong)}",
-            f"{settings.comment}: it would be {modules[0].name}",
-        )
+    if modules and settings.state != OPEN:
+        settings = _mended(settings, modules[0].name, connections.mends(scope, variables))
     servers = project.server_values(tree, scope, names, ran)
     is_asgi = any(value.name == "django_app_asgi" for value in servers)
     beat, no_beat = celery.beat_values(application, ran, names) if application else ([], "")
-    folders = project.folder_values(tree, scope)
-    if not any(value.name == "django_app_media_root" for value in folders) and any(
-        connections.meaning_of(variable)[0] == "django_app_media_root" for variable in variables.values()
-    ):
-        folders.append(
-            Value("django_app_media_root", Template("/srv/{{ app_name }}/media"), "MEDIA_ROOT is bound to it below")
-        )
-    elif not any(value.name == "django_app_media_root" for value in folders):
-        folders += _media_inside(folders)
+    folders = _folders(tree, scope, variables)
     commands = {value.name: value for value in processes.command_values(tree, ran)}
-    release = commands.pop("django_app_release_commands", Value("django_app_release_commands", [], "", entries=[]))
-    if own_commands := building.own_commands(tree):
-        release.optional.append(f"Its own commands: {', '.join(own_commands)}")
-    release.entries = [
-        *(found("", command, scope.where.get("CACHES", scope.file)) for command in building.cache_table_values(scope)),
-        *(release.entries or []),
-    ]
+    release = _release(tree, scope, commands.pop("django_app_release_commands", None))
     layout = project.layout_values(tree, manage)
     words = next((value.value for value in layout if value.name == "django_app_manage"), ["python", "manage.py"])
     sections = {
@@ -225,7 +198,10 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
             packages.python_value(tree, required, names),
         ],
         "What is built and run": [
-            *_merged(building.build_values(tree, words), building.compiled_values(tree, scope, words)),
+            *_merged(
+                building.build_values(tree, words, packages.compiled_packages(tree, required, names)),
+                building.compiled_values(tree, scope, words),
+            ),
             release,
             *commands.values(),
         ],
@@ -254,6 +230,37 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
         ],
     }
     return Adopted(sections, {"beat": no_beat} if no_beat else {})
+
+
+def _mended(settings: Value, module: str, wrong: list[str]) -> Value:
+    """The settings module; open where no variable can change what is wrong with it."""
+    if not wrong:
+        return settings
+    what, why = f"a settings module {', and '.join(wrong)}", f"{settings.comment}: it would be {module}"
+    return unknown("django_app_settings_module", what, why)
+
+
+def _folders(tree: Tree, scope: Scope, variables: Mapping[str, connections.Variable]) -> list[Value]:
+    """Static files, shared folders, and where uploads are kept."""
+    folders = project.folder_values(tree, scope)
+    if any(value.name == "django_app_media_root" for value in folders):
+        return folders
+    if any(connections.meaning_of(variable)[0] == "django_app_media_root" for variable in variables.values()):
+        path = Template("/srv/{{ app_name }}/media")
+        return [*folders, Value("django_app_media_root", path, "MEDIA_ROOT is bound to it below")]
+    return [*folders, *_media_inside(folders)]
+
+
+def _release(tree: Tree, scope: Scope, named: Value | None) -> Value:
+    """What runs after the migrations of a release: those of the reference application are its own."""
+    value = named or Value("django_app_release_commands", [], "", entries=[])
+    tables = [
+        found("", command, scope.where.get("CACHES", scope.file)) for command in building.cache_table_values(scope)
+    ]
+    value.entries = [*tables, *(value.entries or [])]
+    if own := building.own_commands(tree):
+        value.optional.append(f"Its own commands: {', '.join(own)}")
+    return value
 
 
 def _site_names() -> Value:
@@ -290,4 +297,4 @@ def _merged(*several: list[Value]) -> list[Value]:
     return list(by_name.values())
 
 
-__all__ = ["FOUND", "GUESS", "OPEN", "Adopted", "Read", "adopt", "environment", "read"]
+__all__ = ["FOUND", "GUESS", "OPEN", "Adopted", "adopt", "environment", "read"]

@@ -6,7 +6,7 @@ import ast
 import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from .evaluate import Place, Read, Scope
 from .findings import Value, found, guess
@@ -62,10 +62,16 @@ def _instructions(text: str) -> Iterator[tuple[int, str, str]]:
         yield began, word.upper(), rest.strip()
 
 
-def build_values(tree: Tree, manage: list[str]) -> list[Value]:
-    """Debian packages and commands that build the project, as a Dockerfile or package.json has them."""
+def build_values(tree: Tree, manage: list[str], compiled: Mapping[str, str]) -> list[Value]:
+    """Debian packages and commands that build the project, as a Dockerfile or package.json has them.
+
+    Args:
+        tree: the project.
+        manage: the words before a manage command.
+        compiled: packages that its own are compiled with, each with the reason.
+    """
     name = _dockerfile(tree)
-    packages: dict[str, str] = {}
+    packages: dict[str, str] = dict(compiled)
     builds: list[Value] = []
     on_hosts: list[Value] = []
     folder = top = ""
@@ -82,7 +88,8 @@ def build_values(tree: Tree, manage: list[str]) -> list[Value]:
         inside = folder
         for words in commands_in(text):
             if words[0] in ("apt-get", "apt") and "install" in words:
-                packages |= {word: where for word in words[words.index("install") + 1 :] if _is_package(word)}
+                for word in filter(_is_package, words[words.index("install") + 1 :]):
+                    packages.setdefault(word.partition("=")[0], where)
             elif words[0] in FRONT_END:
                 builds.append(guess("", _in_folder(tree, words, inside), where))
             elif (managed := managed_by(words)) and managed[0] not in ("collectstatic", "migrate", "check"):

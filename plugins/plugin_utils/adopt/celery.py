@@ -260,6 +260,10 @@ def worker_values(tree: Tree, application: Application, processes: list[Process]
         why = f"one worker for {'them all' if not taken else 'the rest'}; split it by how long tasks take ({named})"
         entries.append(guess("", {"name": name, "queues": rest, **common}, why))
     values = [Value("celery_workers", [], "", entries=entries)]
+    if by_code := routers(application):
+        values[0].optional.append(
+            f"Routes are worked out by code, which was not run ({by_code}): add the queues that it names."
+        )
     if "time_limit" not in common and not any("time_limit" in (entry.value or {}) for entry in entries):
         values[0].optional.append(
             "A task is told to end after 300 s and ended after 360 s (celery_worker_defaults): time_limit beside a worker says otherwise."

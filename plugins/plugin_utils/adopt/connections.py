@@ -11,7 +11,7 @@ from .evaluate import UNKNOWN, Joined, Read, Scope
 from .findings import FOUND, GUESS, OPEN, Template, Value, guess, unknown
 
 HOSTS = "(site_names + ['localhost', '127.0.0.1'] + ([] if web_on_socket else [private_address])) | unique"
-NEEDED = re.compile(
+SECRETS = re.compile(
     r"secret|token|passw|passphrase|api_?key|private_?key|credential|salt|signing|encryption|_key$|dsn", re.I
 )
 # A setting's path, and what Stockpot has for it.
@@ -274,7 +274,7 @@ def _optional(lines: list[str]) -> list[str]:
 
 
 def _required(variable: Variable) -> Value:
-    if NEEDED.search(variable.name):
+    if SECRETS.search(variable.name):
         name = f"vault_{variable.name.lower()}"
         return Value(
             variable.name, Template(f"{{{{ {name} }}}}"), f"{variable.where}; write {name} into vault.yml", OPEN

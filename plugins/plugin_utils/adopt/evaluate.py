@@ -656,7 +656,8 @@ class Evaluator:
             case "dict":
                 return Table({**(first if isinstance(first, dict) else {}), **keywords})
             case "list" | "tuple" | "set" | "sorted" | "frozenset" if not isinstance(first, Read):
-                return list(first) if isinstance(first, list | tuple | range | dict) else []
+                is_short = isinstance(first, list | tuple | range | dict) and len(first) <= LONGEST
+                return list(first) if is_short else [] if not arguments else UNKNOWN
             case "bool" if isinstance(first, Read):
                 return first if first.kind in ("int", "bool") else replace(first, kind="truthy")
         reads = [one for one in (*arguments, *keywords.values()) if isinstance(one, Read)]

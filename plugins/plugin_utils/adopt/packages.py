@@ -120,6 +120,14 @@ def package_values(tree: Tree, files: list[str], is_choice: bool, names: set[str
     return values
 
 
+def compiled_packages(tree: Tree, files: list[str], names: set[str]) -> dict[str, str]:
+    """The Debian packages that a PostgreSQL driver without wheels is compiled with, each with the reason."""
+    in_c = any(re.search(r"psycopg[^\n]*\[[^]]*\bc\b", tree.text(file)) for file in _with_project(tree, files))
+    driver = "psycopg[c]" if in_c or "psycopg-c" in names else "psycopg2" if "psycopg2" in names else ""
+    why = f"{driver} has no wheel and is compiled on the servers"
+    return dict.fromkeys(("gcc", "libpq-dev", "python3-dev"), why) if driver else {}
+
+
 def index_values(tree: Tree, files: list[str]) -> list[Value]:
     """Package indexes beside the public one; which login they want is not known."""
     where: dict[str, str] = {}
