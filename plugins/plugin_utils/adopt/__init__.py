@@ -174,32 +174,14 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
     ]
     config, places = (application.config, application.places) if application else ({}, {})
     variables = connections.variables_of(reads, scope, config)
-    if modules and settings.state != OPEN and (wrong := connections.mends(scope, variables)):
-        settings = unknown(
-            "django_app_settings_module",
-            f"a settings module {', and '.join(wrong)}",
-            f"{settings.comment}: it would be {modules[0].name}",
-        )
+    if modules and settings.state != OPEN:
+        settings = _mended(settings, modules[0].name, connections.mends(scope, variables))
     servers = project.server_values(tree, scope, names, ran)
     is_asgi = any(value.name == "django_app_asgi" for value in servers)
     beat, no_beat = celery.beat_values(application, ran, names) if application else ([], "")
-    folders = project.folder_values(tree, scope)
-    if not any(value.name == "django_app_media_root" for value in folders) and any(
-        connections.meaning_of(variable)[0] == "django_app_media_root" for variable in variables.values()
-    ):
-        folders.append(
-            Value("django_app_media_root", Template("/srv/{{ app_name }}/media"), "MEDIA_ROOT is bound to it below")
-        )
-    elif not any(value.name == "django_app_media_root" for value in folders):
-        folders += _media_inside(folders)
+    folders = _folders(tree, scope, variables)
     commands = {value.name: value for value in processes.command_values(tree, ran)}
-    release = commands.pop("django_app_release_commands", Value("django_app_release_commands", [], "", entries=[]))
-    if own_commands := building.own_commands(tree):
-        release.optional.append(f"Its own commands: {', '.join(own_commands)}")
-    release.entries = [
-        *(found("", command, scope.where.get("CACHES", scope.file)) for command in building.cache_table_values(scope)),
-        *(release.entries or []),
-    ]
+    release = _release(tree, scope, commands.pop("django_app_release_commands", None))
     layout = project.layout_values(tree, manage)
     words = next((value.value for value in layout if value.name == "django_app_manage"), ["python", "manage.py"])
     sections = {
@@ -248,6 +230,37 @@ def read(files: Mapping[str, Entry], environment: str, *, source: str) -> Adopte
         ],
     }
     return Adopted(sections, {"beat": no_beat} if no_beat else {})
+
+
+def _mended(settings: Value, module: str, wrong: list[str]) -> Value:
+    """The settings module; open where no variable can change what is wrong with it."""
+    if not wrong:
+        return settings
+    what, why = f"a settings module {', and '.join(wrong)}", f"{settings.comment}: it would be {module}"
+    return unknown("django_app_settings_module", what, why)
+
+
+def _folders(tree: Tree, scope: Scope, variables: Mapping[str, connections.Variable]) -> list[Value]:
+    """Static files, shared folders, and where uploads are kept."""
+    folders = project.folder_values(tree, scope)
+    if any(value.name == "django_app_media_root" for value in folders):
+        return folders
+    if any(connections.meaning_of(variable)[0] == "django_app_media_root" for variable in variables.values()):
+        path = Template("/srv/{{ app_name }}/media")
+        return [*folders, Value("django_app_media_root", path, "MEDIA_ROOT is bound to it below")]
+    return [*folders, *_media_inside(folders)]
+
+
+def _release(tree: Tree, scope: Scope, named: Value | None) -> Value:
+    """What runs after the migrations of a release: those of the reference application are its own."""
+    value = named or Value("django_app_release_commands", [], "", entries=[])
+    tables = [
+        found("", command, scope.where.get("CACHES", scope.file)) for command in building.cache_table_values(scope)
+    ]
+    value.entries = [*tables, *(value.entries or [])]
+    if own := building.own_commands(tree):
+        value.optional.append(f"Its own commands: {', '.join(own)}")
+    return value
 
 
 def _site_names() -> Value:
