@@ -342,6 +342,17 @@ READERS = {
         "import os\nCELERY_BROKER_TRANSPORT_OPTIONS = {'global_keyprefix': os.getenv('KEYS', 'x:')}",
         {"KEYS": "{{ redis_celery_key_prefix }}"},
     ),
+    "names with the project's own word before them": (
+        "import os\n"
+        + "".join(f"os.getenv('SHOP_{name}')\n" for name in ("DB_HOST", "DB_PASS", "DB_TYPE", "REDIS", "CELERY_BACKEND", "COLOUR")),
+        {
+            "SHOP_DB_HOST": "{{ postgresql_address }}",
+            "SHOP_DB_PASS": "{{ postgresql_password }}",
+            "SHOP_DB_TYPE": "postgresql",
+            "SHOP_REDIS": "{{ broker_url }}",
+            "SHOP_CELERY_BACKEND": "{{ result_backend_url }}",
+        },
+    ),
     "a branch for PostgreSQL": (
         "import os\nDATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3'}}\n"
         "if os.getenv('DB') == 'postgres':\n    DATABASES = {'default': {'HOST': os.getenv('DB_AT', '')}}\n"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,8 @@ HOSTS = "(site_names + ['localhost', '127.0.0.1'] + ([] if web_on_socket else [p
 SECRETS = re.compile(
     r"secret|token|passw|passphrase|api_?key|private_?key|credential|salt|signing|encryption|_key$|dsn", re.I
 )
+# So many names that begin with one word make it the project's own.
+LEAST_PREFIXED = 4
 # A setting's path, and what Stockpot has for it.
 SETTINGS: dict[str, str] = {
     r"DATABASES\.default": "database_url",
@@ -46,10 +49,11 @@ NAMES: dict[str, str] = {
     r"(DATABASE|DB|POSTGRES|POSTGRESQL|PG|SQL)_?(PASSWORD|PASS)": "postgresql_password",
     r"(DATABASE|DB|POSTGRES|POSTGRESQL|PG|SQL)_?PORT": "postgresql_port",
     r"(DATABASE|DB|SQL)_?ENGINE": "engine",
+    r"(DATABASE|DB|SQL)_?TYPE": "kind",
     r"(CELERY_)?BROKER(_URL)?|RABBITMQ_URL|AMQP_URL|CLOUDAMQP_URL": "broker_url",
-    r"(CELERY_)?RESULTS?_BACKEND(_URL)?|CELERY_RESULTS?(_URL)?": "result_backend_url",
+    r"(CELERY_)?RESULTS?_BACKEND(_URL)?|CELERY_(RESULTS?|BACKEND)(_URL)?": "result_backend_url",
     r"(DJANGO_)?CACHE_(URL|LOCATION)|REDIS_CACHE_URL": "cache_url",
-    r"REDIS(_BROKER|_TLS)?_?(URL|URI)": "broker_url",
+    r"REDIS(_BROKER|_TLS)?_?(URL|URI)|REDIS": "broker_url",
     r"REDIS_?HOST(NAME)?|REDIS_SERVER": "redis_address",
     r"REDIS_?PORT": "redis_port",
     r"REDIS_?(PASSWORD|PASS)": "redis_celery_password",
@@ -68,6 +72,7 @@ TEMPLATES: dict[str, str] = {
     "origin": "{{ site_origins | first }}",
     "host": "{{ site_names | first }}",
     "engine": "django.db.backends.postgresql",
+    "kind": "postgresql",
     "redis_user": "celery",
 }
 LISTS = {"hosts": HOSTS, "site_origins": "site_origins"}
@@ -89,6 +94,7 @@ class Variable:
         default: what stands for it.
         kind, separator: as in `Read`.
         settings: the paths of the settings that it goes into, `SETTING#role` for a part of an address.
+        own: its name without the word that most of the project's variables begin with.
     """
 
     name: str
@@ -98,6 +104,7 @@ class Variable:
     kind: str = ""
     separator: str = ","
     settings: list[str] = field(default_factory=list)
+    own: str = ""
 
 
 def variables_of(reads: list[Read], scope: Scope, celery: Mapping[str, Any]) -> dict[str, Variable]:
@@ -121,7 +128,17 @@ def variables_of(reads: list[Read], scope: Scope, celery: Mapping[str, Any]) -> 
         variable.settings.append(path)
         if read.kind:
             variable.kind, variable.separator = read.kind, read.separator
+    prefix = _prefix(variables)
+    for name, variable in variables.items():
+        variable.own = name.removeprefix(prefix)
     return variables
+
+
+def _prefix(names: Collection[str]) -> str:
+    """The word, with its underscore, that most of the names begin with, as in SHOP_DB_HOST; empty for none."""
+    words = Counter(f"{name.partition('_')[0]}_" for name in names if "_" in name)
+    word, count = max(words.items(), key=lambda found: found[1], default=("", 0))
+    return word if count >= LEAST_PREFIXED and count * 2 > len(names) else ""
 
 
 def _flows(values: Mapping[Any, Any], before: str) -> Iterator[tuple[str, Read]]:
@@ -200,7 +217,7 @@ def meaning_of(variable: Variable) -> tuple[str, str]:
     if said:
         return said[0]
     for pattern, stands_for in NAMES.items():
-        if re.fullmatch(pattern, variable.name):
+        if re.fullmatch(pattern, variable.name) or re.fullmatch(pattern, variable.own):
             return stands_for, ""
     return "", ""
 

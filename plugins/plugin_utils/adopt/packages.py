@@ -224,7 +224,7 @@ def python_value(tree: Tree, files: list[str], names: set[str]) -> Value:
         )
     if not fitting:
         return unknown("django_app_python", "the path of an interpreter on the servers", said)
-    hint = next((said[0] for name in HINTS if (said := VERSION.search(tree.text(posixpath.join(tree.top, name))))), "")
+    hint = next((held[0] for name in HINTS if (held := VERSION.search(tree.text(posixpath.join(tree.top, name))))), "")
     hint = ".".join(hint.split(".")[:2])
     chosen = hint if hint in fitting else fitting[-1]
     own = [f"Debian {debian}'s" for debian, version in DEBIANS.items() if version in fitting]
