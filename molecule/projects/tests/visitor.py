@@ -29,7 +29,7 @@ class Visitor:
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.verify = False
-        self.session.headers |= {"Host": f"{name}:{port}", "Origin": self.origin}
+        self.session.headers.update({"Host": f"{name}:{port}", "Origin": self.origin})
         self.session.mount("https://", Named(name))
 
     def get(self, path: str) -> requests.Response:
