@@ -183,8 +183,6 @@ def test_keys_with_another_prefix_are_named_with_the_variable(
     try:
         run = converge_again("-e", json.dumps({"celery_verify_timeout": 5}), limit=host_name, playbook="canary.yml")
     finally:
-        host.run_expect([0], "printf %s %s > /etc/press/environment", before)
+        host.run_expect([0], "printf %%s %s > /etc/press/environment", before)
     assert run.returncode != 0
-    # Where the project has no prefix, its user may touch every key: then nothing but the worker is missed.
-    said = {"celery-trixie": "redis_celery_key_prefix: ''", "celery-bookworm": "does not answer as letters@"}
-    assert said[host_name] in run.stdout
+    assert "make that what the project uses" in " ".join(run.stdout.split())

@@ -284,17 +284,18 @@ def look(config: dict[str, Any]) -> tuple[list[str], list[str]]:
         return [f"The app {config['app']} cannot be loaded: {error!r}"], []
     try:
         canary.run()
-    except (canary.app.connection_for_write().connection_errors, OSError) as error:
+    except (*canary.app.connection_for_write().connection_errors, OSError) as error:
         canary.problems.append(
             f"The broker cannot be reached: {error}. Is it up, and is its address in the environment file right?"
         )
     except Exception as error:
-        if type(error).__name__ != "NoPermissionError":
+        # kombu may wrap what Redis said.
+        if "NoPermissionError" not in (type(error).__name__, type(error.__cause__).__name__):
             raise
         canary.problems.append(
-            f"Redis refuses what Celery does: {error}. The keys it uses begin with another prefix than redis_celery_key_prefix says: give "
-            "both broker_transport_options and result_backend_transport_options that global_keyprefix, or, where the project cannot, set "
-            "redis_celery_key_prefix: ''."
+            f"Redis refuses what Celery does: {error}. The keys it uses begin with another prefix than redis_celery_key_prefix says: make "
+            "that what the project uses ('' where it sets none), or give both broker_transport_options and "
+            "result_backend_transport_options that global_keyprefix."
         )
     return canary.problems, canary.notes
 
