@@ -344,7 +344,10 @@ READERS = {
     ),
     "names with the project's own word before them": (
         "import os\n"
-        + "".join(f"os.getenv('SHOP_{name}')\n" for name in ("DB_HOST", "DB_PASS", "DB_TYPE", "REDIS", "CELERY_BACKEND", "COLOUR")),
+        + "".join(
+            f"os.getenv('SHOP_{name}')\n"
+            for name in ("DB_HOST", "DB_PASS", "DB_TYPE", "REDIS", "CELERY_BACKEND", "COLOUR")
+        ),
         {
             "SHOP_DB_HOST": "{{ postgresql_address }}",
             "SHOP_DB_PASS": "{{ postgresql_password }}",

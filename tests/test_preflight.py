@@ -442,9 +442,25 @@ def test_beat_is_run_as_the_locked_celery_can(tmp_path: Path, locked: dict[str, 
 
 
 def test_a_celery_too_old_is_named(problems: Callable[..., list[str]]) -> None:
-    packed = {"archive": "/cache/x.tar.gz", "digest": "x", "versions": {"celery": "5.1.2"}}
+    packed = {
+        "archive": "/cache/x.tar.gz",
+        "digest": "x",
+        "versions": {"celery": "5.1.2", "django-celery-beat": "2.8.0"},
+    }
     (sentence,) = problems({"stockpot_archive": packed})
     assert sentence.startswith("celery_version is 5.1.2: Celery 5.2 and later are run.")
+
+
+def test_a_scheduler_that_no_package_brings_is_named(problems: Callable[..., list[str]]) -> None:
+    packed = {"archive": "/cache/x.tar.gz", "digest": "x", "versions": {"celery": "5.6.0"}}
+    scheduler = {"celery_beat_scheduler": "django_celery_beat.schedulers:DatabaseScheduler"}
+    (sentence,) = problems({"stockpot_archive": packed, **scheduler})
+    assert sentence.startswith(
+        "celery_beat_scheduler is django_celery_beat.schedulers:DatabaseScheduler, but the project's packages lack"
+    )
+    assert "group_vars/all/celery.yml" in sentence
+    packed["versions"]["django-celery-beat"] = "2.8.0"
+    assert problems({"stockpot_archive": packed, **scheduler}) == []
 
 
 @pytest.mark.parametrize("given", [{"media_is_shared": True}, {"django_app_media_root": ""}])

@@ -200,6 +200,18 @@ def _listening(variables: Mapping[str, Any], loader: DataLoader, given: Given) -
     return [] if is_meant else listening.problems(variables, loader, topology)
 
 
+def _scheduler(given: Given) -> list[str]:
+    """A Beat whose scheduler is in no package of the project would end as soon as it is started."""
+    scheduler, packages = given["celery_beat_scheduler"], given["django_app_archive"].get("versions", {})
+    package = scheduler.partition(".")[0].replace("_", "-")
+    if not (given["topology_beat"] and package == "django-celery-beat" and packages) or package in packages:
+        return []
+    return [
+        f"celery_beat_scheduler is {scheduler}, but the project's packages lack {package}: set celery.beat:PersistentScheduler for a "
+        "schedule in the settings, add the package to the project, or leave the group beat without a host where nothing is scheduled."
+    ]
+
+
 def _archive(given: Given) -> list[str]:
     """What kept the preflight from packing the project; told even where the role's other arguments cannot be computed."""
     return list(given["django_app_archive"].get("problems", []))
@@ -373,6 +385,6 @@ def _flower(given: Given) -> list[str]:
 
 
 RULES: tuple[Callable[[Given], list[str]], ...] = (
-    *(_groups, _archive, _secrets, _workers, _processes, _time_limits, _uploads),
+    *(_groups, _archive, _scheduler, _secrets, _workers, _processes, _time_limits, _uploads),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
 )
