@@ -65,7 +65,7 @@ def test_every_other_mistake_comes_with_its_own_fix(answers: dict[str, Any], sai
         ("0", "activating", "1", False),
         ("0", "activating", "2", True),
         ("7", "activating", "8", False),
-        ("0", "active", "5", False),
+        ("0", "active", "5", True),
     ],
 )
 def test_a_worker_that_ends_again_and_again_is_not_waited_for(

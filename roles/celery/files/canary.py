@@ -231,11 +231,18 @@ class Canary:
             return
         look = f"Look at: journalctl -u {unit}"
         nodes: list[str] = []
+        first = unit_states([unit])[unit]
         while True:
-            state = unit_states([unit])[unit]["ActiveState"]
+            now = unit_states([unit])[unit]
+            state = now["ActiveState"]
             if state in ("inactive", "failed"):
                 self.problems.append(
                     f"Beat ({unit}) is {state}, so no schedule fires. {look}; start it with: systemctl start {unit}"
+                )
+                return
+            if ends_again_and_again(first, now):
+                self.problems.append(
+                    f"Beat ({unit}) does not stay up: its process ends and is started again ({now['NRestarts']} times so far). {look}"
                 )
                 return
             if self.config["beat_remote_control"]:
@@ -299,13 +306,13 @@ def worker_problem(
 
 
 def ends_again_and_again(first: dict[str, str], now: dict[str, str]) -> bool:
-    """Whether a unit's process has ended, and was started again, often enough since the first look to not expect it up.
+    """Whether a unit's process has ended, and was started again, too often since the first look to expect it to stay up.
 
     Args:
         first: the unit's ActiveState, MainPID and NRestarts.
         now: the same, later.
     """
-    return now["ActiveState"] != "active" and int(now["NRestarts"]) >= int(first["NRestarts"]) + RESTARTS
+    return int(now["NRestarts"]) >= int(first["NRestarts"]) + RESTARTS
 
 
 def mend_by_killing(units: list[str]) -> str:
