@@ -207,7 +207,6 @@ class Canary:
     def routed(self) -> dict[str, str]:
         """The queues that the app sends tasks to, each with how that is known."""
         app = self.app
-        app.loader.import_default_modules()
         queues = {app.conf.task_default_queue: "the app's task_default_queue"}
         for name, task in app.tasks.items():
             if not name.startswith("celery."):
@@ -341,6 +340,8 @@ def look(config: dict[str, Any]) -> tuple[list[str], list[str]]:
 
     try:
         canary = Canary(find_app(config["app"]), config)
+        # As a worker does: it sets Django up, which a result backend in the database needs.
+        canary.app.loader.import_default_modules()
     except (Exception, SystemExit) as error:
         return [f"The app {config['app']} cannot be loaded: {error!r}"], []
     try:
