@@ -110,7 +110,11 @@ class Release:
     def canary(self, timeout: int = 30) -> subprocess.CompletedProcess[str]:
         """What it says."""
         states = {
-            unit: {"ActiveState": "failed" if process.poll() is not None else "active", "MainPID": str(process.pid), "NRestarts": "0"}
+            unit: {
+                "ActiveState": "failed" if process.poll() is not None else "active",
+                "MainPID": str(process.pid),
+                "NRestarts": "0",
+            }
             for unit, process in self.running.items()
         }
         config = processes.celery_canary(self.definitions, WORKERS, {}, "parcels")

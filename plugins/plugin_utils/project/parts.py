@@ -97,6 +97,15 @@ class Modules:
                     found.add(ANY)
         return found
 
+    def made(self, module: str) -> set[str]:
+        """The names that a module gives values to itself, in capitals none."""
+        tree = ast.parse(self.text(module))
+        targets = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+        defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        return {target.id for target in targets if isinstance(target, ast.Name) and not target.id.isupper()} | set(
+            defined
+        )
+
     def _imported(self, module: str, node: ast.ImportFrom) -> str:
         """The module that a statement in another one imports from."""
         # A package is the parent of what stands in its __init__.py.
@@ -193,8 +202,8 @@ def _unbound(modules: Modules, variable: str, named: str, module: str, attribute
     bound = modules.names(module)
     if not attribute or {attribute, ANY} & bound:
         return []
-    near = difflib.get_close_matches(attribute, bound, n=NAMES_SHOWN, cutoff=0.3)
-    return _refused(variable, named, f"{module} has no {attribute}", [f"{module}:{name}" for name in near])
+    made = [f"{module}:{name}" for name in sorted(modules.made(module)) if not name.startswith("_")]
+    return _refused(variable, named, f"{module} has no {attribute}", made)
 
 
 def _missing(modules: Modules, variable: str, named: str, others: list[str]) -> list[str]:
