@@ -50,6 +50,7 @@ def other(converge_again: Callable, tmp_path_factory: pytest.TempPathFactory) ->
         "django_app_web_command": ["uvicorn", "--fd", "3", "--forwarded-allow-ips", "*", "library.events:site"],
         "django_app_web_workers": 2,
         "django_app_manage": ["python", "-m", "django"],
+        "django_app_host_build_commands": [["python", "-m", "django", "check"]],
         "django_app_overlay": ["uvicorn", "websockets"],
         "django_app_processes_extra": [],
         "django_app_lock": str(folder / "requirements.txt"),
