@@ -72,6 +72,7 @@ PROJECTS: dict[str, dict[str, Any]] = {
         "django_app_settings_module": "chat.settings",
         "django_app_asgi": "chat.asgi:application",
         "celery_app": "chat",
+        "redis_celery_extra_commands": ["+eval", "+bzpopmin", "+zpopmin", "+zremrangebyscore"],
         "django_app_requirements": "pyproject.toml",
         "django_app_static_root": "static_collected",
         "celery_workers": [{"name": "default", "queues": ["celery"]}],

@@ -76,6 +76,8 @@ TEMPLATES: dict[str, str] = {
     "redis_user": "celery",
 }
 LISTS = {"hosts": HOSTS, "site_origins": "site_origins"}
+# What channels_redis sends, and Celery does not.
+CHANNELS_COMMANDS = ["+eval", "+bzpopmin", "+zpopmin", "+zremrangebyscore"]
 # Celery looks for these itself, before its settings.
 CELERYS_OWN = {
     "broker_url": ("CELERY_BROKER_URL", "broker_url"),
@@ -348,6 +350,13 @@ def prefix_values(
         )
     else:
         values.append(Value("redis_celery_key_prefix", "", "Celery's settings have no global_keyprefix"))
+    if "channels_redis" in str(scope.names.get("CHANNEL_LAYERS")):
+        layers = scope.where.get("CHANNEL_LAYERS", scope.file)
+        values.append(
+            guess(
+                "redis_celery_extra_commands", CHANNELS_COMMANDS, f"{layers}: what channels_redis sends beside Celery"
+            )
+        )
     caches = scope.names.get("CACHES")
     default = caches.get("default") if isinstance(caches, Mapping) else caches
     if not _in_redis(default) or "redis_cache_key_prefix" in meanings:
