@@ -1,6 +1,14 @@
 const lines = document.getElementById("lines");
 const socket = new WebSocket(`wss://${location.host}/ws/${lines.dataset.room}/`);
 
+const button = document.querySelector("button");
+
+// Nothing can be said before the connection is there.
+button.disabled = true;
+socket.onopen = () => {
+  button.disabled = false;
+};
+
 socket.onmessage = (event) => {
   const item = document.createElement("li");
   item.textContent = JSON.parse(event.data).text;
