@@ -33,7 +33,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [env("REDIS_URL", default="redis://localhost:6379/1")]},
+        "CONFIG": {"hosts": [{"address": env("REDIS_URL", default="redis://localhost:6379/1"), "socket_timeout": None}]},
     },
 }
 
