@@ -87,6 +87,8 @@ def test_two_visitors_talk_over_a_websocket_and_a_task_answers_there(open_page: 
     room = f"/talk-{id(open_page)}/"
     anna, ben = open_page("chat", room), open_page("chat", room)
     said = anna.locator("#lines"), ben.locator("#lines")
+    for page in (anna, ben):
+        expect(page.locator("button")).to_be_enabled()
     for page, text in ((anna, "Is anybody here?"), (ben, "I am.")):
         page.locator("input").fill(text)
         page.locator("button").click()

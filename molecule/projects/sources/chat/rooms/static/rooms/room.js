@@ -4,7 +4,6 @@ const socket = new WebSocket(`wss://${location.host}/ws/${lines.dataset.room}/`)
 const button = document.querySelector("button");
 
 // Nothing can be said before the connection is there.
-button.disabled = true;
 socket.onopen = () => {
   button.disabled = false;
 };
