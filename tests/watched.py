@@ -53,8 +53,7 @@ application.conf.update(
     task_acks_late=True,
     task_default_queue="mail",
     broker_connection_retry_on_startup=True,
-    beat_max_loop_interval=1,
-    **json.loads(os.environ.get("SETTINGS", "{}")),
+    **{"beat_max_loop_interval": 1, **json.loads(os.environ["SETTINGS"])},
 )
 
 
