@@ -267,6 +267,13 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ),
     ({"celery_worker_defaults": [1]}, ["celery_worker_defaults", "dict", MAIN]),
     (
+        {"celery_workers": [{"name": "a", "queues": ["x"], "nice": 20}]},
+        ["celery_workers: worker 'a': nice is 20.", MAIN],
+    ),
+    ({"celery_beat_cpu_max": "half"}, ["celery_beat_cpu_max is 'half'", MAIN]),
+    ({"flower_cpu_max": "half"}, ["flower_cpu_max is 'half'", MAIN]),
+    ({"django_app_web_memory_max": "1 G"}, ["django_app_web_memory_max is '1 G'", MAIN, "group_vars/all/web.yml"]),
+    (
         {"celery_workers": [{"name": "a", "queues": ["x"], "hosts": "server-9"}]},
         ["celery_workers: a names the host server-9,", "group workers", MAIN],
     ),
@@ -314,6 +321,12 @@ ALONE = [
     {"app_name": "My App"},
     {"celery_visibility_timeout": "long"},
     {"celery_worker_defaults": [1]},
+    {"celery_worker_defaults": {"memory_max": "1 G"}, "celery_workers": [{"name": "a", "queues": ["x"]}]},
+    {"celery_workers": [{"name": "a", "queues": ["x"], "nice": 20}]},
+    {"celery_workers": [{"name": "a", "queues": ["x"], "instances": 2, "cpu_max": "1"}]},
+    {"celery_beat_cpu_max": "half"},
+    {"flower_nice": 20},
+    {"django_app_web_memory_max": "1 G"},
     {"celery_workers": [{"name": "a", "queues": ["x"], "time_limit": "long"}]},
     {"celery_workers": [{"name": "a", "queues": ["x"], "hosts": "other"}]},
     {"topology_web": "server-1"},
@@ -463,6 +476,16 @@ def test_a_scheduler_that_no_package_brings_is_named(problems: Callable[..., lis
     assert problems({"stockpot_archive": packed, **scheduler}) == []
 
 
+def test_a_pool_that_no_package_brings_is_named(problems: Callable[..., list[str]]) -> None:
+    versions = {"celery": "5.6.0", "django-celery-beat": "2.8.0"}
+    workers = {"celery_workers": [{"name": "a", "queues": ["x"]}], "celery_worker_defaults": {"pool": "gevent"}}
+    packed = {"archive": "/cache/x.tar.gz", "digest": "x", "versions": versions}
+    (sentence,) = problems({"stockpot_archive": packed, **workers})
+    assert sentence.startswith("celery_workers: worker 'a': its pool is gevent, but the project's packages lack gevent")
+    versions["gevent"] = "25.9.1"
+    assert problems({"stockpot_archive": packed, **workers}) == []
+
+
 @pytest.mark.parametrize("given", [{"media_is_shared": True}, {"django_app_media_root": ""}])
 def test_uploads_that_are_shared_or_not_taken_are_no_mistake(
     problems: Callable[..., list[str]], given: dict[str, Any]
@@ -475,7 +498,15 @@ def test_what_a_host_does_not_have_is_not_promised(problems: Callable[..., list[
     """Each process with its share, the sum, the host's memory, and where to change them."""
     [sentence] = problems({"django_app_web_memory_max": "2G"}, facts={"memtotal_mb": 3000})
     assert sentence.startswith("memory_overcommit_percent is 100, but what runs on server-1 may take ")
-    for word in ("it has 3000 MiB: web 2048, ", "worker-critical 256", "beat 192", "flower 192", "Redis 225", MAIN):
+    for word in (
+        "it has 3000 MiB: web 2048, ",
+        "worker-critical 256",
+        "beat 176",
+        "watch 96",
+        "flower 192",
+        "Redis 225",
+        MAIN,
+    ):
         assert word in sentence
     for name in ("memory", "celery", "web", "redis", "postgresql", "flower"):
         assert f"group_vars/all/{name}.yml" in sentence

@@ -75,14 +75,14 @@ def test_a_processs_own_variables_stand_where_root_alone_reads_and_win_over_the_
     )[0]
     files = [line for line in given["files"][0]["content"].splitlines() if line.startswith("EnvironmentFile=")]
     assert files == ["EnvironmentFile=/etc/shop/environment", "EnvironmentFile=/etc/shop/processes/a.environment"]
-    own = given["files"][-1]
-    assert (own["path"], own["mode"]) == ("/etc/shop/processes/a.environment", "0600")
+    (own,) = [file for file in given["files"] if file["path"] == "/etc/shop/processes/a.environment"]
+    assert own["mode"] == "0600"
     assert own["secret_content"] == 'A="it\'s \\$HOME"\nB="1"\n'
     assert not [line for line in given["files"][0]["content"].splitlines() if line.startswith("Environment=")]
 
 
 def test_variables_of_a_process_that_has_none_any_more_are_removed() -> None:
-    (unit,) = services(definition())[0]["files"]
+    unit = services(definition())[0]["files"][0]
     assert unit["replaces"] == "/etc/shop/processes/a.environment"
     # And with a process that is gone.
     assert "X-OwnFile=/etc/shop/processes/a.environment" in lines(environment={"A": "1"})
@@ -95,7 +95,7 @@ def test_the_description_is_one_line_in_which_nothing_expands() -> None:
 
 
 def test_without_a_quit_signal_systemd_itself_stops_the_process() -> None:
-    given = services(definition(stop_signal="SIGINT", stop_timeout=77))[0]
+    given = services(definition(stop_signal="SIGINT", stop_timeout=77, stop_timeout_reboot=77))[0]
     text = given["files"][0]["content"].splitlines()
     assert {"KillMode=mixed", "KillSignal=SIGINT", "TimeoutStopSec=77"} <= set(text)
     assert not [line for line in text if line.startswith("ExecStop")]
@@ -107,13 +107,37 @@ def test_a_quit_signal_comes_with_the_program_that_sends_it_and_systemd_waits_lo
     given = services(definition(stop_timeout=1560, quit_signal="SIGQUIT"))[0]
     unit, program = given["files"]
     assert {
-        "ExecStop=-/usr/local/lib/stockpot/stop-process TERM 1560 QUIT 30",
+        "ExecStop=-+/usr/local/lib/stockpot/stop-process 60 TERM 1560 QUIT 30",
         "KillSignal=SIGKILL",
         "TimeoutStopSec=1600",
     } <= set(unit["content"].splitlines())
     assert (program["path"], program["mode"], program["loaded_by"]) == (units.STOP_PROGRAM, "0755", "nothing")
     assert program["content"] == (ROLE / "files/stop-process").read_text()
     assert given["stop_seconds"] == 1590
+
+
+def test_what_may_take_longer_than_a_reboot_waits_is_stopped_by_the_program_too() -> None:
+    unit, program = services(definition(stop_signal="SIGINT", stop_timeout=77))[0]["files"]
+    assert {
+        "ExecStop=-+/usr/local/lib/stockpot/stop-process 60 INT 77",
+        "KillSignal=SIGKILL",
+        "TimeoutStopSec=87",
+    } <= set(unit["content"].splitlines())
+    assert program["path"] == units.STOP_PROGRAM
+
+
+def test_how_long_a_reboot_waits_is_the_definitions_or_the_roles() -> None:
+    definitions = [definition(name="a", stop_timeout_reboot=5), definition(name="b")]
+    texts = [
+        service["files"][0]["content"]
+        for service in units.process_services(definitions, "shop", str(ROLE), stop_timeout_reboot=20)
+    ]
+    assert ["stop-process 5 TERM 90" in texts[0], "stop-process 20 TERM 90" in texts[1]] == [True, True]
+
+
+def test_shares_of_the_cpus_are_the_units_where_they_are_given() -> None:
+    assert {"CPUQuota=150%", "Nice=-5"} <= set(lines(cpu_max="150%", nice=-5))
+    assert not [line for line in lines() if line.startswith(("CPUQuota", "Nice"))]
 
 
 def test_environment_files_are_named_and_looked_at() -> None:
@@ -172,7 +196,16 @@ def test_settings_stand_last_in_their_section_one_line_for_each_value() -> None:
 
 
 def given(*definitions: dict[str, Any], application: str = "shop") -> dict[str, Any]:
-    return {"process_manager_application": application, "process_manager_definitions": list(definitions)}
+    return {
+        "process_manager_application": application,
+        "process_manager_definitions": list(definitions),
+        "process_manager_stop_timeout_reboot": 60,
+    }
+
+
+def test_a_reboot_waits_a_second_at_least() -> None:
+    (sentence,) = problems({**given(), "process_manager_stop_timeout_reboot": 0})
+    assert sentence.startswith("process_manager_stop_timeout_reboot is 0")
 
 
 def test_the_scenarios_definitions_are_right() -> None:
@@ -193,6 +226,10 @@ def test_the_scenarios_definitions_are_right() -> None:
         ({"user": "shop\nExecStart=/bin/sh"}, "without spaces"),
         ({"memory_max": "512 M"}, "memory_max is '512 M'. Write it as 512M"),
         ({"memory_max": "512MB"}, "memory_max is '512MB'. Write it as 512M"),
+        ({"cpu_max": "50"}, "cpu_max is '50'. Write it as 50%"),
+        ({"cpu_max": "0%"}, "cpu_max is '0%'. Write it as 50%"),
+        ({"nice": 20}, "nice is 20. It is from -20"),
+        ({"stop_timeout_reboot": 0}, "stop_timeout_reboot is 0. It takes at least a second"),
         ({"directory": "srv"}, "absolute path"),
         ({"environment_files": ["/etc/%i"]}, "absolute path"),
         ({"configuration_files": ["a.py"]}, "absolute path"),

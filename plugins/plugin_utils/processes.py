@@ -7,6 +7,7 @@ Each function takes a role's arguments by their full names, as `arguments.collec
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,18 @@ STOP_MARGIN = 30
 # How Beat is made to answer pings, and the first Celery that knows it.
 ANSWERS = "--enable-remote-control"
 BEAT_REMOTE_CONTROL = Version("5.7.0rc1")
+# What looks at workers and Beat, as the role celery installs it.
+LOOKING = "/usr/local/lib/stockpot/celery"
+# The watch's times beside its patience, in seconds: from one look to the next, for an answer, for a worker that starts, for one that
+# lost its broker (Celery tries again after 30 at most), for one that is deaf again and again, and for a look, which then hangs.
+WATCH_TIMES = {
+    "interval": 10,
+    "answer": 3,
+    "start_patience": 120,
+    "reconnect": 35,
+    "longest_patience": 600,
+    "longest_look": 60,
+}
 # What a pool takes no notice of, or does not start with (Celery 5.7, celery/concurrency).
 _PROCESSES_ONLY = ("max_tasks_per_child", "max_memory_per_child", "soft_time_limit")
 NO_USE_IN_POOL = {
@@ -60,7 +73,7 @@ def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
                 environment=given["django_app_web_environment"],
                 # What it gives its requests, and a little to end in.
                 stop_timeout=given["django_app_web_timeout"] + 10,
-                memory_max=given["django_app_web_memory_max"],
+                **_limits(given, "django_app_web_"),
                 socket=given["django_app_bind"],
                 socket_group=given["django_app_socket_group"],
             )
@@ -120,7 +133,7 @@ def _writable_paths(given: Mapping[str, Any]) -> list[str]:
 
 
 def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """This host's workers and, where it runs here, Beat.
+    """This host's workers, Beat where it runs here, and the watch over them.
 
     Args:
         given: the arguments of celery, and `inventory_hostname`, which is looked up in a worker's `hosts`.
@@ -147,9 +160,9 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
             # SIGTERM is a warm shutdown: no more work is taken, what runs ends; SIGQUIT gives back what is not acknowledged.
             stop_timeout=_stop_timeout(worker),
             quit_signal="SIGQUIT",
-            memory_max=worker.get("memory_max", ""),
+            **_limits(worker),
         )
-        for worker in complete_workers(given)
+        for worker in instances(complete_workers(given))
         if given["celery_run_workers"]
         and given["inventory_hostname"] in worker.get("hosts", [given["inventory_hostname"]])
     ]
@@ -175,10 +188,42 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
                 ],
                 environment={**given["celery_environment"], **given["celery_beat_environment"]},
                 stop_timeout=30,
-                memory_max=given["celery_beat_memory_max"],
+                **_limits(given, "celery_beat_"),
             )
         )
+    if definitions and given["celery_watch"]:
+        definitions.append(_watch(given, common, definitions))
     return definitions
+
+
+def _watch(given: Mapping[str, Any], common: Mapping[str, Any], watched: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The watch, which has the environment of what it looks at first."""
+    application, metrics = given["celery_application"], given["celery_watch_metrics_file"]
+    look = celery_canary(watched, given["celery_workers"], given["celery_worker_defaults"], application)
+    config = {
+        **{key: look[key] for key in ("workers", "beat_unit", "beat_remote_control")},
+        **WATCH_TIMES,
+        "app": given["celery_app"],
+        "application": application,
+        "patience": given["celery_watch_patience"],
+        "metrics_file": metrics,
+    }
+    folder, state = posixpath.dirname(metrics), f"/var/lib/{given['celery_state_directory']}"
+    return _definition(
+        **common | {"writable_paths": [folder] if metrics and folder != state else []},
+        name="watch",
+        phase="workers",
+        description=f"{application}: watch over Celery's workers and Beat",
+        command=[
+            f"{given['celery_release_path']}/venv/bin/python",
+            f"{LOOKING}/watch.py",
+            json.dumps(config, sort_keys=True),
+        ],
+        configuration_files=[f"{LOOKING}/{name}" for name in ("stockpot_units.py", "watch.py")],
+        environment=watched[0].get("environment", {}),
+        stop_timeout=10,
+        memory_max=given["celery_watch_memory_max"],
+    )
 
 
 def knows_beat_remote_control(given: Mapping[str, Any]) -> bool:
@@ -187,16 +232,20 @@ def knows_beat_remote_control(given: Mapping[str, Any]) -> bool:
     return bool(version) and Version(version) >= BEAT_REMOTE_CONTROL
 
 
-def celery_nodes(workers: Iterable[Mapping[str, Any]], hosts: Mapping[str, str]) -> list[str]:
+def celery_nodes(
+    workers: Iterable[Mapping[str, Any]], worker_defaults: Mapping[str, Any], hosts: Mapping[str, str]
+) -> list[str]:
     """The names by which a fleet's workers are known to Celery, sorted.
 
     Args:
         workers: `celery_workers`.
+        worker_defaults: `celery_worker_defaults`.
         hosts: what each host that runs workers calls itself, by its name in the inventory.
     """
+    complete = complete_workers({"celery_workers": workers, "celery_worker_defaults": worker_defaults})
     return sorted(
         f"{worker['name']}@{nodename}"
-        for worker in workers
+        for worker in instances(complete)
         for host, nodename in hosts.items()
         if host in worker.get("hosts", [host])
     )
@@ -214,6 +263,16 @@ def complete_workers(given: Mapping[str, Any]) -> list[dict[str, Any]]:
         no_use |= {other for key, other in (("concurrency", "autoscale"), ("autoscale", "concurrency")) if key in own}
         workers.append({key: value for key, value in worker.items() if key in own or key not in no_use})
     return workers
+
+
+def instances(workers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Workers as they run: one with several `instances` is as many, each with its number after the name."""
+    running = []
+    for worker in workers:
+        count, name = worker.get("instances", 1), worker["name"]
+        names = [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
+        running += [{**worker, "name": one} for one in names]
+    return running
 
 
 def pool_of(worker: Mapping[str, Any]) -> str:
@@ -272,8 +331,9 @@ def flower(given: Mapping[str, Any]) -> list[dict[str, Any]]:
             user=given["flower_user"],
             directory=folder,
             environment_files=[f"/etc/{application}/flower.environment"],
+            environment=given["flower_environment"],
             stop_timeout=30,
-            memory_max=given["flower_memory_max"],
+            **_limits(given, "flower_"),
             state_directory=f"{application}-flower",
         )
     ]
@@ -294,10 +354,11 @@ def celery_canary(
         application: `celery_application`.
 
     Returns:
-        `workers` with name, unit, queues and pool of each, `beat_unit`, which is empty where Beat does not run, `beat_remote_control`,
+        `workers` with name, unit, queues, pool and stop_timeout of each, `beat_unit`, which is empty where Beat does not run, `beat_remote_control`,
         whether it answers, and `environment_files`, those of the host's first worker or of its Beat: the canary reads what they read.
     """
     definitions = list(definitions)
+    complete = complete_workers({"celery_workers": workers, "celery_worker_defaults": worker_defaults})
     units = {definition["name"]: unit_name(definition, application) for definition in definitions}
     return {
         "workers": [
@@ -305,9 +366,10 @@ def celery_canary(
                 "name": worker["name"],
                 "unit": units[f"worker-{worker['name']}"],
                 "queues": worker["queues"],
-                "pool": pool_of({**worker_defaults, **worker}),
+                "pool": pool_of(worker),
+                "stop_timeout": _stop_timeout(worker),
             }
-            for worker in workers
+            for worker in instances(complete)
             if f"worker-{worker['name']}" in units
         ],
         "beat_unit": units.get("beat", ""),
@@ -318,4 +380,10 @@ def celery_canary(
 
 def _definition(**keys: Any) -> dict[str, Any]:
     """A definition without the keys that say nothing."""
-    return {key: value for key, value in keys.items() if value not in ("", [], {})}
+    return {key: value for key, value in keys.items() if value not in ("", [], {}) and (key, value) != ("nice", 0)}
+
+
+def _limits(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What a process may take; the names of what is given begin with the prefix."""
+    none = {"memory_max": "", "cpu_max": "", "nice": 0}
+    return {name: given.get(f"{prefix}{name}", default) for name, default in none.items()}

@@ -16,6 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 SECTIONS = ("Unit", "Service", "Install", "Socket")
 UNIT_FOLDER = "/etc/systemd/system"
 STOP_PROGRAM = "/usr/local/lib/stockpot/stop-process"
+# How long a reboot waits for a process that is told to end; seconds.
+STOP_TIMEOUT_REBOOT = 60
 
 
 def complete(definitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -70,12 +72,27 @@ def stop_seconds(definition: Mapping[str, Any]) -> int:
     return definition["stop_timeout"] + (definition["kill_timeout"] if definition["quit_signal"] else 0)
 
 
+def stops_by_program(definition: Mapping[str, Any]) -> bool:
+    """Whether a stop is more than one signal and one time, which is all that systemd knows: it has a second signal, or a reboot waits less long."""
+    return bool(definition["quit_signal"]) or definition["stop_timeout"] > definition["stop_timeout_reboot"]
+
+
+def stop_words(definition: Mapping[str, Any]) -> list[str]:
+    """What `stop-process` is given: the seconds a reboot waits, then each signal and its seconds."""
+    signals = [(definition["stop_signal"], definition["stop_timeout"])]
+    if definition["quit_signal"]:
+        signals.append((definition["quit_signal"], definition["kill_timeout"]))
+    named = [word for name, seconds in signals for word in (name.removeprefix("SIG"), str(seconds))]
+    return [str(definition["stop_timeout_reboot"]), *named]
+
+
 def process_services(
     definitions: Iterable[Mapping[str, Any]],
     application: str,
     role_path: str,
     backend: str = "systemd",
     after: str = "",
+    stop_timeout_reboot: int = STOP_TIMEOUT_REBOOT,
 ) -> list[dict[str, Any]]:
     """The services, for the module `services`, that run an application's processes; a socket is one of its own.
 
@@ -85,6 +102,7 @@ def process_services(
         role_path: the role's folder, with templates/ and files/.
         backend: the folder of templates.
         after: units that are up before the processes, as After= has them.
+        stop_timeout_reboot: how long a reboot waits for a process that does not say it itself, in seconds.
 
     Raises:
         AnsibleFilterError: a definition is not what the spec says.
@@ -93,6 +111,7 @@ def process_services(
     program = Path(role_path, "files", "stop-process").read_text(encoding="utf-8")
     services = []
     for process in complete(definitions):
+        process["stop_timeout_reboot"] = process["stop_timeout_reboot"] or stop_timeout_reboot
         values = {
             "application": application,
             "after": after,
@@ -100,7 +119,9 @@ def process_services(
             "settings": {section: _lines(process["settings"].get(section, {})) for section in SECTIONS},
             "environment_files": environment_files(process, application),
             "own_environment_file": own_environment_file(application, process["name"]),
+            "stops_by_program": stops_by_program(process),
             "stop_program": STOP_PROGRAM,
+            "stop_words": stop_words(process),
             "stop_seconds": stop_seconds(process),
             # One line, in which only % is expanded.
             "title": " ".join((process["description"] or f"{application} {process['name']}").split()).replace(
@@ -132,7 +153,7 @@ def process_services(
         else:
             # Of the time when it had some.
             read[0]["replaces"] = own
-        if process["quit_signal"]:
+        if stops_by_program(process):
             read.append({"path": STOP_PROGRAM, "content": program, "mode": "0755", "loaded_by": "nothing"})
     return services
 

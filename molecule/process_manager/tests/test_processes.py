@@ -23,7 +23,7 @@ while len(set(answers)) < 2 and time.monotonic() < deadline:
         subprocess.run(["systemctl", "restart", "--no-block", "shop-web.service"], check=True)
 print(answers[0], answers[-1])
 """
-NAMES = ("early", "middle", "working", "deaf", "stubborn", "web", "secluded")
+NAMES = ("early", "middle", "working", "deaf", "stubborn", "patient", "endless", "web", "secluded")
 
 
 def show(host: Any, unit: str, *properties: str) -> dict[str, str]:
@@ -104,6 +104,12 @@ def test_the_memory_limit_is_the_units(host: Any) -> None:
     assert show(host, "shop-early.service", "MemoryMax")["MemoryMax"] == str(64 * 1024 * 1024)
 
 
+def test_its_share_of_the_cpus_is_the_running_processs(host: Any) -> None:
+    pid = pids(host)["patient"]
+    assert host.check_output("ps -o ni= -p %s", pid).strip() == "7"
+    assert show(host, "shop-patient.service", "CPUQuotaPerSecUSec")["CPUQuotaPerSecUSec"] == "1.500000s"
+
+
 def test_further_settings_of_a_definition_are_the_units(host: Any) -> None:
     assert show(host, "shop-middle.service", "Documentation", "Nice", "UMask", "LimitNOFILE") == {
         "Documentation": "https://example.com/middle",
@@ -138,6 +144,19 @@ def test_what_ends_on_no_signal_is_killed(host: Any) -> None:
     host.check_output("timeout 20 systemctl stop shop-stubborn.service")
     assert not host.file(f"/proc/{before}").exists
     host.check_output("systemctl start shop-stubborn.service")
+
+
+def test_a_reboot_waits_less_long_than_a_stop(
+    host: Any, host_name: str, lab_restart: Callable[[str], None], wait_until: Callable[..., Any]
+) -> None:
+    """One is being stopped already. A container that does not go down is switched off after a minute, before which each had its signals."""
+    before = pids(host)
+    host.check_output("systemctl stop --no-block shop-patient.service")
+    lab_restart(host_name)
+    wait_until(lambda: "0" not in pids(host).values(), timeout=60)
+    assert pids(host) != before
+    assert host.file("/var/lib/shop-patient/quit").content_string == "given back"
+    assert host.file("/var/lib/shop-endless/stopped").exists
 
 
 def test_connections_wait_while_the_web_process_restarts(host: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils import units
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.memory import LIMIT
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import limit_problems
 
 SOCKET = re.compile(r"/[^\s%]+|(\[[0-9a-fA-F:]+\]|[0-9.]+):[0-9]+")
 # What becomes part of a line of the unit as it stands: text without spaces, quotes and %.
@@ -22,6 +22,10 @@ def problems(given: Mapping[str, Any]) -> list[str]:
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", application):
         found.append(
             f"process_manager_application is {application!r}: use lower-case letters, digits, dashes; a letter first."
+        )
+    if given["process_manager_stop_timeout_reboot"] < 1:
+        found.append(
+            f"process_manager_stop_timeout_reboot is {given['process_manager_stop_timeout_reboot']}: it takes at least a second."
         )
     where = "process_manager_definitions"
     names: set[str] = set()
@@ -61,11 +65,10 @@ def _definition(definition: Mapping[str, Any]) -> list[str]:
     ]
     found += [
         f"{key} is {definition[key]}. It takes at least a second."
-        for key in ("stop_timeout", "kill_timeout")
-        if definition[key] < 1
+        for key in ("stop_timeout", "stop_timeout_reboot", "kill_timeout")
+        if definition[key] is not None and definition[key] < 1
     ]
-    if not re.fullmatch(rf"{LIMIT.pattern}|infinity|", definition["memory_max"]):
-        found.append(f"memory_max is {definition['memory_max']!r}. Write it as 512M, 1.5G or 20%.")
+    found += limit_problems(definition)
     socket, runtime = definition["socket"], definition["runtime_directory"]
     if socket and not SOCKET.fullmatch(socket):
         found.append(f"the socket {socket!r} is neither an absolute path nor address:port. Make it one of them.")
