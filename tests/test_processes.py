@@ -26,6 +26,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
         "celery_release_path": "/srv/shop/releases/1",
         "celery_user": "shop",
         "celery_environment_file": "/etc/shop/environment",
+        "celery_watch": False,
     },
     "flower": {
         "flower_application": "shop",

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import re
 import sys
 import time
 import traceback
@@ -321,11 +320,6 @@ def ends_again_and_again(looks: list[units.State]) -> bool:
     return starts(looks) >= RESTARTS
 
 
-def redacted(text: str) -> str:
-    """Text without the passwords of any URL in it."""
-    return re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1********@", text)
-
-
 def look(config: dict[str, Any]) -> tuple[list[str], list[str]]:
     """What is wrong, and what else there is to say."""
     from celery.app.utils import find_app
@@ -368,7 +362,7 @@ def main() -> None:
             problems, notes = look(config)
         except Exception:
             problems, notes = ["The canary itself failed:\n" + traceback.format_exc()], []
-    print(redacted("\n".join([*problems, *notes])))
+    print(units.redacted("\n".join([*problems, *notes])))
     sys.exit(1 if problems else 0)
 
 
