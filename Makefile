@@ -1,7 +1,7 @@
 # Thin: each target is one script or one playbook. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-destroy check test test-app lint bench prove secrets lock adopt environment
+.PHONY: help setup demo demo-destroy check test test-app lint bench prove secrets lock adopt environment drain restart
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,12 @@ adopt: setup ## write an environment for a project as it is: make adopt ENV=shop
 
 environment: setup ## write an environment for a project like app/: make environment ENV=shop
 	@bin/environment "$(ENV)"
+
+drain: setup ## take workers down without losing a task: make drain ENV=production [WORKERS=critical,images] [HOSTS=server-1]
+	@bin/workers drain "$(ENV)" "$(WORKERS)" "$(HOSTS)"
+
+restart: setup ## restart workers in the same way, and prove that they consume: make restart ENV=production [WORKERS=...] [HOSTS=...]
+	@bin/workers restart "$(ENV)" "$(WORKERS)" "$(HOSTS)"
 
 lock: setup ## renew all hash-locked requirements
 	@bin/lock

@@ -344,6 +344,7 @@ def celery_canary(
     workers: Iterable[Mapping[str, Any]],
     worker_defaults: Mapping[str, Any],
     application: str,
+    only: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What the canary has to find on this host.
 
@@ -352,10 +353,12 @@ def celery_canary(
         workers: `celery_workers`.
         worker_defaults: `celery_worker_defaults`.
         application: `celery_application`.
+        only: names of workers, where nothing but them is looked at; none for all.
 
     Returns:
         `workers` with name, unit, queues, pool and stop_timeout of each, `beat_unit`, which is empty where Beat does not run, `beat_remote_control`,
-        whether it answers, and `environment_files`, those of the host's first worker or of its Beat: the canary reads what they read.
+        whether it answers, `routes`, whether the queues that the app sends to are looked at, and `environment_files`, those of the host's first
+        worker or of its Beat: the canary reads what they read.
     """
     definitions = list(definitions)
     complete = complete_workers({"celery_workers": workers, "celery_worker_defaults": worker_defaults})
@@ -370,9 +373,10 @@ def celery_canary(
                 "stop_timeout": _stop_timeout(worker),
             }
             for worker in instances(complete)
-            if f"worker-{worker['name']}" in units
+            if f"worker-{worker['name']}" in units and (not only or worker["name"] in only)
         ],
-        "beat_unit": units.get("beat", ""),
+        "routes": not only,
+        "beat_unit": units.get("beat", "") if not only else "",
         "beat_remote_control": any(ANSWERS in definition["command"] for definition in definitions),
         "environment_files": environment_files(definitions[0], application) if definitions else [],
     }
