@@ -323,7 +323,13 @@ def test_nothing_is_said_twice(role: str) -> None:
 def test_the_canary_expects_the_workers_of_this_host() -> None:
     workers = [{"name": "a", "queues": ["a"]}, {"name": "b", "queues": ["b"], "hosts": ["two"]}]
     found = processes.celery_canary(definitions("celery", celery_workers=workers), workers, {"pool": "solo"}, "shop")
-    expected = {"name": "a", "unit": "shop-worker-a.service", "queues": ["a"], "pool": "solo"}
+    expected = {
+        "name": "a",
+        "unit": "shop-worker-a.service",
+        "queues": ["a"],
+        "pool": "solo",
+        "stop_timeout": 600,
+    }
     assert (found["workers"], found["beat_unit"]) == ([expected], "")
     found = processes.celery_canary(definitions("celery", celery_beat=True), [], {}, "shop")
     assert (found["workers"], found["beat_unit"]) == ([], "shop-beat.service")
