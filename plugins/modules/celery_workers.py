@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from xmlrpc.client import Fault
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.stockpot.stack.plugins.module_utils.supervisor import Supervisor
+from ansible_collections.stockpot.stack.plugins.module_utils.supervisor import NOT_RUNNING, Supervisor
 from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import ServiceError, Systemctl
 
 DOCUMENTATION = """
@@ -157,8 +157,12 @@ class Services:
         self.systemctl.run("stop", "--no-block", "--", *units)
 
     def signal(self, unit: str, signal: str) -> None:
-        """Send a signal to the main process."""
-        self.systemctl.run("kill", "--kill-whom=main", f"--signal={signal}", "--", unit)
+        """Send a signal to the main process, unless it has ended."""
+        try:
+            self.systemctl.run("kill", "--kill-whom=main", f"--signal={signal}", "--", unit)
+        except ServiceError as error:
+            if "No main process" not in str(error):
+                raise
 
     def start(self, units: Sequence[str]) -> None:
         """Begin to start them."""
@@ -189,8 +193,12 @@ class Programs:
             self.supervisor.call("stopProcess", program(unit), False)
 
     def signal(self, unit: str, signal: str) -> None:
-        """Send a signal to the main process."""
-        self.supervisor.call("signalProcess", program(unit), signal.removeprefix("SIG"))
+        """Send a signal to the main process, unless it has ended."""
+        try:
+            self.supervisor.call("signalProcess", program(unit), signal.removeprefix("SIG"))
+        except Fault as fault:
+            if fault.faultCode != NOT_RUNNING:
+                raise
 
     def start(self, units: Sequence[str]) -> None:
         """Begin to start them."""

@@ -63,8 +63,8 @@ def test_a_drained_worker_ends_its_tasks_and_takes_no_more_until_it_is_started(
 ) -> None:
     """Two tasks run, one has its time in an hour, one is sent while the worker is down."""
     before = main_pids(host)
-    running = [send(host, 15, "letters") for _ in range(2)]
     later = send(host, 0, "letters", countdown=3600)
+    running = [send(host, 15, "letters") for _ in range(2)]
     wait_until(lambda: all(printed(host, name) == ["begin"] for name in running), timeout=20)
     drained = play("drain", "letters")
     assert drained.returncode == 0, drained.stdout
@@ -113,7 +113,6 @@ def test_one_instance_is_restarted_by_its_own_name_and_all_by_the_workers(host: 
     assert run.returncode == 0, run.stdout
     after = main_pids(host)
     assert {name for name in before if before[name] != after[name]} == {"worker-whole-2", "worker-solo"}
-    assert "The queue parts: there and back" not in run.stdout
     run = play("restart", "whole")
     assert run.returncode == 0, run.stdout
     finally_ = main_pids(host)
