@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.stockpot.stack.plugins.modules.neighbours import Host
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import neighbours
+from ansible_collections.stockpot.stack.plugins.plugin_utils.units import process_services
 from rendering import render
 
 REDIS = {f"redis_{user}_password": "secret" for user in ("admin", "cache", "celery")}
@@ -211,3 +212,17 @@ def test_an_application_that_was_taken_away_keeps_its_ports_and_takes_no_memory(
 def test_what_others_may_take_of_the_memory_is_counted(seen: dict[str, Any]) -> None:
     """Units as they say, Redis and PostgreSQL with half as much again."""
     assert neighbours.shares("blog", seen, 4000) == [neighbours.Share("the application shop", 512 + 192 + 150 + 96, "")]
+
+
+def test_programs_of_supervisors_count_as_the_units_of_their_names(tmp_path: Path) -> None:
+    """Those that all applications share are nobody's."""
+    role = Path(__file__).resolve().parent.parent / "roles/process_manager"
+    definition = {"phase": "web", "command": ["/bin/true"], "user": "shop", "directory": "/srv", "memory_max": "20%"}
+    for service in process_services([{**definition, "name": "flower"}], "shop", str(role), "supervisor"):
+        for file in service["files"]:
+            put(tmp_path, file["path"].lstrip("/"), file.get("content", ""))
+    put(tmp_path, "etc/shop/flower.environment", 'FLOWER_PORT="5555"\n')
+    known = look(tmp_path)["applications"]
+    assert known.keys() == {"shop"}
+    assert (known["shop"]["units"], known["shop"]["ports"]) == (["shop-flower.service"], {"flower_port": 5555})
+    assert known["shop"]["memory"] == {"shop-flower.service": "20%"}

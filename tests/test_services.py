@@ -14,6 +14,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.stockpot.stack.plugins.module_utils import files
+from ansible_collections.stockpot.stack.plugins.module_utils.supervisor import Supervisor
 from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import (
     ServiceError,
     State,
@@ -324,10 +325,19 @@ def call(tmp_path: Path) -> Callable[..., services.Services]:
         owner = {"owner": USER, "group": GROUP}
         given = [{**s, "files": [{**owner, **entry} for entry in s.get("files", [])]} for s in given]
         result = ArgumentSpecValidator(services.ARGUMENTS).validate(
-            {"services": given, "unit_directory": str(tmp_path / "units"), **parameters}
+            {
+                "services": given,
+                "unit_directory": str(tmp_path / "units"),
+                "program_directory": str(tmp_path / "programs"),
+                "marked_directories": [],
+                **parameters,
+            }
         )
         assert not result.error_messages
-        work = services.Services(result.validated_parameters, systemctl, scratch=str(tmp_path), check_mode=check_mode)
+        nobody = Supervisor(str(tmp_path / "no-supervisor"))
+        work = services.Services(
+            result.validated_parameters, systemctl, nobody, scratch=str(tmp_path), check_mode=check_mode
+        )
         work.write()
         if parameters.get("state") == "written":
             work.files += work.pending()

@@ -200,6 +200,7 @@ def given(*definitions: dict[str, Any], application: str = "shop") -> dict[str, 
         "process_manager_application": application,
         "process_manager_definitions": list(definitions),
         "process_manager_stop_timeout_reboot": 60,
+        "process_manager_backend": "systemd",
     }
 
 
@@ -262,3 +263,75 @@ def test_the_applications_name_has_to_begin_units() -> None:
 def test_processes_stop_before_the_redis_that_they_give_their_tasks_back_to() -> None:
     """Of an order that After= gives, a shutdown takes the reverse."""
     assert "After=network-online.target redis-server@shop.service" in lines()
+
+
+# Programs of supervisor's
+
+
+def program(**keys: Any) -> dict[str, Any]:
+    """The service of one definition, as a program."""
+    return units.process_services([definition(**keys)], "shop", str(ROLE), "supervisor")[-1]
+
+
+def test_what_listens_on_a_socket_stays_systemds() -> None:
+    services = units.process_services(
+        [definition(name="web", socket="/run/x"), definition()], "shop", str(ROLE), "supervisor"
+    )
+    assert [(service["name"], service.get("manager", "systemd")) for service in services] == [
+        ("supervisor.service", "systemd"),
+        ("stockpot-stop", "supervisor"),
+        ("shop-web.socket", "systemd"),
+        ("shop-web.service", "systemd"),
+        ("shop-a", "supervisor"),
+    ]
+
+
+def test_without_a_program_nothing_of_supervisors_is_written() -> None:
+    services = units.process_services([definition(socket="/run/x")], "shop", str(ROLE), "supervisor")
+    assert [service["name"] for service in services] == ["shop-a.socket", "shop-a.service"]
+
+
+def test_a_program_shows_no_variable_and_is_restarted_by_the_same_files_as_a_unit() -> None:
+    keys: dict[str, Any] = {
+        "environment": {"B": "hunter2"},
+        "environment_files": ["/etc/shop/environment"],
+        "read_paths": ["/etc/shop/files"],
+    }
+    found, unit = program(**keys), services(definition(**keys))[0]
+    reads, unit_reads = ([f for f in each["files"][1:] if f.get("loaded_by") != "nothing"] for each in (found, unit))
+    assert reads == unit_reads
+    assert "hunter2" not in found["files"][0]["content"]
+    assert "; X-Application=shop" in found["files"][0]["content"].splitlines()
+
+
+def test_supervisor_has_the_time_of_the_longest_stop_and_the_file_with_it_is_read_last() -> None:
+    given = [definition(stop_timeout=1560, quit_signal="SIGQUIT"), definition(name="b", stop_timeout=5)]
+    supervisor = units.process_services(given, "shop", str(ROLE), "supervisor", after="redis-server.service")[0]
+    [drop_in] = [file for file in supervisor["files"] if ".service.d/" in file["path"]]
+    assert drop_in["path"].endswith("/supervisor.service.d/stop-001620-shop.conf")
+    text = drop_in["content"].splitlines()
+    assert "TimeoutStopSec=1620" in text
+    assert "After=network-online.target redis-server.service" in text
+    assert "KillMode=mixed" in text
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ({"settings": {"Service": {"Nice": 5}}}, "settings has lines of Service"),
+        ({"network": False}, "network is false"),
+        ({"type": "notify"}, "type is notify"),
+        ({"restart_delay": 30}, "restart_delay is 30"),
+        ({"command": ["/bin/echo", "a\nb"]}, "line break"),
+        ({"directory": "/srv/a ;b"}, "the directory"),
+    ],
+)
+def test_what_supervisor_cannot_do_is_refused_by_name(keys: dict[str, Any], named: str) -> None:
+    wanted = {**given(definition(**keys)), "process_manager_backend": "supervisor"}
+    (sentence,) = problems(wanted)
+    assert sentence.startswith("process_manager_definitions: a: ")
+    assert named in sentence
+    assert "process_manager_backend: systemd" in sentence
+    assert problems({**wanted, "process_manager_backend": "systemd"}) == []
+    listening = {**given(definition(**keys, socket="/run/shop.sock")), "process_manager_backend": "supervisor"}
+    assert problems(listening) == []

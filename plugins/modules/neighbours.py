@@ -31,7 +31,7 @@ EXAMPLES = r"""
 RETURN = r"""
 applications:
   description: >-
-    For each application its C(units), its C(services) (Redis and PostgreSQL), C(ports) as variable and number, C(names) of its site,
+    For each application its C(units), a program of supervisor's among them as the unit of its name, its C(services) (Redis and PostgreSQL), C(ports) as variable and number, C(names) of its site,
     and C(memory), what those of them that start with the host may take, by unit as their configuration writes it.
   type: dict
   returned: success
@@ -68,6 +68,8 @@ class Host:
         for path in sorted([*units.glob("*.service"), *units.glob("*.socket")]):
             if path.is_file() and not path.is_symlink():
                 self._unit(path.name, lines(path, "="))
+        for path in sorted((self.root / "etc/supervisor/conf.d").glob("*.conf")):
+            self._program(path.stem, path.read_text(encoding="utf-8", errors="replace"))
         for path in sorted(units.glob("*.service.d/application.conf")):
             for name in lines(path, "=").get("X-Application", []):
                 self._service(name, path.parent.name.removesuffix(".service.d"))
@@ -84,9 +86,22 @@ class Host:
             for address in given.get("ListenStream", []):
                 if unit == f"{name}-web.socket" and (port := PORT.fullmatch(address)):
                     known["ports"]["web_port"] = int(port[1])
-            if unit == f"{name}-flower.service":
-                environment = lines(self.root / f"etc/{name}/flower.environment", "=")
-                self._port(known, "flower_port", environment.get("FLOWER_PORT"))
+            self._flower(known, name, unit)
+
+    def _program(self, program: str, text: str) -> None:
+        """One of supervisor's, which is told by the name that its unit would have."""
+        unit = f"{program}.service"
+        for name in re.findall(r"^; X-Application=([^*\n]+)$", text, re.MULTILINE):
+            known = self.application(name)
+            known["units"].append(unit)
+            if limit := re.search(r"^  --memory-max (\S+)$", text, re.MULTILINE):
+                known["memory"][unit] = limit[1].replace("%%", "%")
+            self._flower(known, name, unit)
+
+    def _flower(self, known: dict[str, Any], name: str, unit: str) -> None:
+        if unit == f"{name}-flower.service":
+            environment = lines(self.root / f"etc/{name}/flower.environment", "=")
+            self._port(known, "flower_port", environment.get("FLOWER_PORT"))
 
     def _service(self, name: str, service: str) -> None:
         known = self.application(name)

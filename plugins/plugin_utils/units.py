@@ -1,4 +1,4 @@
-"""Process definitions become units: the templates of the role process_manager, rendered on the control node."""
+"""Process definitions become units, or programs of supervisor's: the templates of the role process_manager, rendered on the control node."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
+from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments, programs
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_value
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -100,62 +100,109 @@ def process_services(
         definitions: as in the argument spec of process_manager.
         application: begins the units' names and marks them.
         role_path: the role's folder, with templates/ and files/.
-        backend: the folder of templates.
+        backend: systemd or supervisor; what listens on a socket is systemd's under both.
         after: units that are up before the processes, as After= has them.
         stop_timeout_reboot: how long a reboot waits for a process that does not say it itself, in seconds.
 
     Raises:
         AnsibleFilterError: a definition is not what the spec says.
     """
-    templates = _templates(Path(role_path, "templates", backend))
-    program = Path(role_path, "files", "stop-process").read_text(encoding="utf-8")
-    services = []
+    role = Path(role_path)
+    templates = _templates(role / "templates")
+    services, stops = [], []
     for process in complete(definitions):
         process["stop_timeout_reboot"] = process["stop_timeout_reboot"] or stop_timeout_reboot
-        values = {
-            "application": application,
-            "after": after,
-            "process": process,
-            "settings": {section: _lines(process["settings"].get(section, {})) for section in SECTIONS},
-            "environment_files": environment_files(process, application),
-            "own_environment_file": own_environment_file(application, process["name"]),
-            "stops_by_program": stops_by_program(process),
-            "stop_program": STOP_PROGRAM,
-            "stop_words": stop_words(process),
-            "stop_seconds": stop_seconds(process),
-            # One line, in which only % is expanded.
-            "title": " ".join((process["description"] or f"{application} {process['name']}").split()).replace(
-                "%", "%%"
-            ),
-            "socket": unit_name(process, application, "socket"),
-        }
-        kinds = ["socket", "service"] if process["socket"] else ["service"]
-        for kind in kinds:
-            unit = unit_name(process, application, kind)
-            text = templates.get_template(f"process.{kind}.j2").render(values)
-            services.append(
-                {
-                    "name": unit,
-                    "phase": process["phase"],
-                    "files": [{"path": f"{UNIT_FOLDER}/{unit}", "content": text}],
-                    "stop_seconds": stop_seconds(process),
-                }
-            )
-        read = services[-1]["files"]
-        read += [
-            {"path": path}
-            for path in (*process["environment_files"], *process["configuration_files"], *process["read_paths"])
-        ]
-        own = own_environment_file(application, process["name"])
-        if process["environment"]:
-            lines = [f"{name}={environment_value(value)}\n" for name, value in sorted(process["environment"].items())]
-            read.append({"path": own, "secret_content": "".join(lines), "mode": "0600"})
+        values = _values(process, application, after)
+        if programs.is_program(process, backend):
+            stops.append(stop_seconds(process))
+            services.append(_program_service(process, application, templates, values))
         else:
-            # Of the time when it had some.
-            read[0]["replaces"] = own
-        if stops_by_program(process):
-            read.append({"path": STOP_PROGRAM, "content": program, "mode": "0755", "loaded_by": "nothing"})
+            services += _unit_services(process, application, templates, values, role)
+    if stops:
+        seconds = max(stops) + programs.STOP_MARGIN
+        values = {"application": application, "after": after, "seconds": seconds}
+        texts = [
+            templates.get_template(f"supervisor/{name}").render(values)
+            for name in ("supervisor.service.conf.j2", "tmpfiles.conf.j2")
+        ]
+        services = [*programs.supervisor_services(application, role, seconds, *texts), *services]
     return services
+
+
+def _values(process: Mapping[str, Any], application: str, after: str) -> dict[str, Any]:
+    """What the templates of units and programs say of a complete definition."""
+    title = " ".join((process["description"] or f"{application} {process['name']}").split())
+    return {
+        "application": application,
+        "after": after,
+        "process": process,
+        "settings": {section: _lines(process["settings"].get(section, {})) for section in SECTIONS},
+        "environment_files": environment_files(process, application),
+        "own_environment_file": own_environment_file(application, process["name"]),
+        "stops_by_program": stops_by_program(process),
+        "stop_program": STOP_PROGRAM,
+        "stop_words": stop_words(process),
+        "stop_seconds": stop_seconds(process),
+        "title": title,
+        "socket": unit_name(process, application, "socket"),
+    }
+
+
+def _unit_services(
+    process: Mapping[str, Any], application: str, templates: Environment, values: Mapping[str, Any], role: Path
+) -> list[dict[str, Any]]:
+    """A process as units of systemd's: its service, after its socket."""
+    services: list[dict[str, Any]] = []
+    for kind in ["socket", "service"] if process["socket"] else ["service"]:
+        unit = unit_name(process, application, kind)
+        text = templates.get_template(f"systemd/process.{kind}.j2").render(values)
+        services.append(
+            {
+                "name": unit,
+                "phase": process["phase"],
+                "files": [{"path": f"{UNIT_FOLDER}/{unit}", "content": text}],
+                "stop_seconds": stop_seconds(process),
+            }
+        )
+    _add_what_it_reads(services[-1]["files"], process, application)
+    if stops_by_program(process):
+        program = (role / "files/stop-process").read_text(encoding="utf-8")
+        services[-1]["files"].append({"path": STOP_PROGRAM, "content": program, "mode": "0755", "loaded_by": "nothing"})
+    return services
+
+
+def _program_service(
+    process: Mapping[str, Any], application: str, templates: Environment, values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A process as a program of supervisor's."""
+    name = programs.program_name(process, application)
+    text = templates.get_template("supervisor/program.conf.j2").render(
+        **values, program=name, library=programs.LIBRARY, priority=programs.PRIORITIES[process["phase"]]
+    )
+    files: list[dict[str, Any]] = [{"path": f"{programs.PROGRAM_FOLDER}/{name}.conf", "content": text}]
+    _add_what_it_reads(files, process, application)
+    return {
+        "name": name,
+        "manager": "supervisor",
+        "phase": process["phase"],
+        "files": files,
+        "stop_seconds": stop_seconds(process),
+    }
+
+
+def _add_what_it_reads(files: list[dict[str, Any]], process: Mapping[str, Any], application: str) -> None:
+    """Add the files that a process reads to the one of its unit or program: with another content, they restart it."""
+    files += [
+        {"path": path}
+        for path in (*process["environment_files"], *process["configuration_files"], *process["read_paths"])
+    ]
+    own = own_environment_file(application, process["name"])
+    if process["environment"]:
+        lines = [f"{name}={environment_value(value)}\n" for name, value in sorted(process["environment"].items())]
+        files.append({"path": own, "secret_content": "".join(lines), "mode": "0600"})
+    else:
+        # Of the time when it had some.
+        files[0]["replaces"] = own
 
 
 def _plain(value: Any) -> Any:
@@ -175,7 +222,7 @@ def _templates(folder: Path) -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  units are no HTML
     )
-    templates.filters |= {"word": word, "argument": argument}
+    templates.filters |= {"word": word, "argument": argument, "setting": programs.setting, "plain": programs.plain}
     return templates
 
 

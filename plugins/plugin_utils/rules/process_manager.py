@@ -6,11 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.stockpot.stack.plugins.plugin_utils import units
+from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments, programs, units
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import limit_problems
 
 SOCKET = re.compile(r"/[^\s%]+|(\[[0-9a-fA-F:]+\]|[0-9.]+):[0-9]+")
+# Of a definition that does not say it itself.
+RESTART_DELAY = arguments.options("process_manager")["process_manager_definitions"]["options"]["restart_delay"][
+    "default"
+]
 # What becomes part of a line of the unit as it stands: text without spaces, quotes and %.
 PLAIN = ("user", "group", "socket_group", "state_directory", "runtime_directory")
 
@@ -35,6 +39,36 @@ def problems(given: Mapping[str, Any]) -> list[str]:
             found.append(f"{where}: two definitions are named {name!r}. Give each its own name.")
         names.add(name)
         found += [f"{where}: {name}: {sentence}" for sentence in _definition(definition)]
+        if programs.is_program(definition, given["process_manager_backend"]):
+            found += [f"{where}: {name}: {sentence}" for sentence in _program(definition)]
+    return found
+
+
+def _program(definition: Mapping[str, Any]) -> list[str]:
+    """What supervisor cannot do of what a definition says."""
+    found = []
+    other = "or have systemd run it (process_manager_backend: systemd)"
+    if definition["settings"]:
+        sections = ", ".join(definition["settings"])
+        found.append(f"settings has lines of {sections}, which are of systemd's units. Take them out, {other}.")
+    if not definition["network"]:
+        found.append(f"network is false, but supervisor has no sandbox. Take it out, {other}.")
+    if definition["type"] == "notify":
+        found.append(f"type is notify, but supervisor is told nothing by what it runs. Make it exec, {other}.")
+    if definition["restart_delay"] != RESTART_DELAY:
+        found.append(
+            f"restart_delay is {definition['restart_delay']}, but supervisor starts again at once, and after each start in vain a second "
+            f"later. Take it out, {other}."
+        )
+    words = [*definition["command"], definition["directory"], *definition["environment_files"]]
+    if any(re.search(r"[\r\n\v\f\x00]", word) for word in words):
+        found.append(
+            f"the command has an argument with a line break, which supervisor cannot pass on. Put it into a file, {other}."
+        )
+    if re.search(r"\s[;#]|\s$", definition["directory"]):
+        found.append(
+            f"the directory {definition['directory']!r} would be cut off at a comment. Give it another name, {other}."
+        )
     return found
 
 
