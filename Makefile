@@ -27,11 +27,12 @@ test-app: setup ## the reference app's own tests
 lint: setup ## the linters alone
 	@bin/lint
 
-bench: setup ## measure a run that changes nothing, throughput and memory of the demo, and how fast many messages are queued
+bench: setup ## measure a run that changes nothing, throughput and memory of the demo, how fast many messages are queued, how long deaf workers stay so
 	@bench/no-change
 	@bench/throughput
 	@bench/memory
 	@bench/enqueue
+	@bench/deaf
 
 prove: setup ## what needs time: 2,000 orders, 10,000 mails and 40,000 tasks over restarts counted, six foreign projects, virtual machines of each Debian: two hours
 	@bin/test counts stops six-projects vm

@@ -229,6 +229,9 @@ CELERY: dict[str, Any] = {
     "broker_connection_timeout": 2,  # seconds for all attempts of one call; workers try for ever
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    # Redis up and refusing, as when its disk is full, is a connection to be made again too: without this a worker ends, and
+    # takes nothing while its tasks run on.
+    "broker_channel_error_retry": True,
     # visibility_timeout must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
     # No retry_on_timeout: a worker whose subscription breaks would wait in redis-py for ever, active but deaf.
     "broker_transport_options": {

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -109,6 +110,29 @@ def test_an_idle_worker_whose_connections_are_cut_goes_on_consuming(worker: Work
             worker.broker.client_kill(found[waiting_for])
         result = current_app.send_task("celery.accumulate", args=(number,), kwargs={"index": 0}, queue="default")
         assert result.get(timeout=10) == number
+
+
+@pytest.mark.results
+def test_a_worker_outlives_a_broker_that_refuses_to_write(worker: Worker, tmp_path: Path) -> None:
+    """As when its disk is full. One that ends instead takes no task while its own run on."""
+    worker.kill()
+    patient = Worker("patient", loglevel="WARNING")
+    before = str(patient.broker.config_get("min-replicas-to-write")["min-replicas-to-write"])
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        patient.start(file)
+    process = patient.process
+    try:
+        patient.broker.config_set("min-replicas-to-write", 1)
+        wait_until(lambda: "Trying to re-establish" in log.read_text(), timeout=30)
+    finally:
+        patient.broker.config_set("min-replicas-to-write", before)
+    result = current_app.send_task("celery.accumulate", args=(1,), kwargs={"index": 0}, queue="default")
+    assert result.get(timeout=60) == 1
+    assert process
+    assert process.poll() is None
+    patient.kill()
+    worker.start()
 
 
 @pytest.fixture

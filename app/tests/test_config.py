@@ -186,6 +186,7 @@ CELERY = {
     "broker_pool_limit": 10,
     "broker_connection_timeout": 2,
     "broker_connection_retry_on_startup": True,
+    "broker_channel_error_retry": True,
     "broker_connection_max_retries": None,
     "worker_send_task_events": True,
     "beat_scheduler": "django_celery_beat.schedulers:DatabaseScheduler",
