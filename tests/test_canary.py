@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
+import canary
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-spec = importlib.util.spec_from_file_location("canary", ROOT / "roles/celery/files/canary.py")
-assert spec
-assert spec.loader
-canary = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(canary)
+from stockpot_units import State
 
 NODE = "mail@one"
 UNIT = "shop-worker-mail.service"
+SCOPE = "shop-worker-mail.scope"
 
 
-def problem(pool: str = "prefork", state: str = "active", **answers: Any) -> str:
+def problem(pool: str = "prefork", state: str = "active", unit: str = UNIT, **answers: Any) -> str:
     """What is said of the worker mail, which answered nothing unless `pid` and `queues` are given."""
-    worker = {"name": "mail", "unit": UNIT, "queues": ["mail"], "pool": pool}
+    worker = {"name": "mail", "unit": unit, "queues": ["mail"], "pool": pool}
     stats = {NODE: {"pid": answers["pid"]}} if "pid" in answers else {}
     queues = {NODE: answers["queues"]} if "queues" in answers else {}
-    return canary.worker_problem(NODE, worker, stats, queues, {"ActiveState": state, "MainPID": "7", "NRestarts": "4"})
+    return canary.worker_problem(NODE, worker, stats, queues, State(state, 7, 4))
 
 
 def test_a_worker_that_answers_as_its_unit_is_right() -> None:
@@ -59,18 +53,30 @@ def test_every_other_mistake_comes_with_its_own_fix(answers: dict[str, Any], sai
     assert said in problem(**answers)
 
 
+def test_what_supervisor_runs_is_mended_with_its_commands() -> None:
+    assert "mend with: supervisorctl signal KILL shop-worker-mail (" in problem(unit=SCOPE)
+    assert "Look at: supervisorctl tail shop-worker-mail;" in problem(unit=SCOPE)
+    assert "start it with: supervisorctl start shop-worker-mail" in problem(unit=SCOPE, state="inactive")
+    assert "runs outside supervisor" in problem(unit=SCOPE, pid=8, queues={"mail"})
+
+
 @pytest.mark.parametrize(
-    ("first", "state", "now", "is_given_up"),
+    ("looks", "is_given_up"),
     [
-        ("0", "activating", "1", False),
-        ("0", "activating", "2", True),
-        ("7", "activating", "8", False),
-        ("0", "active", "5", True),
+        ([State("activating", restarts=0), State("activating", restarts=1)], False),
+        ([State("activating", restarts=0), State("activating", restarts=2)], True),
+        ([State("activating", restarts=7), State("activating", restarts=8)], False),
+        ([State("activating", restarts=0), State("active", restarts=5)], True),
+        # supervisor's: each run is another scope.
+        ([State("active", invocation="a"), State("inactive"), State("active", invocation="b")], False),
+        ([State("active", invocation="a"), State("active", invocation="b"), State("active", invocation="c")], True),
     ],
 )
-def test_a_worker_that_ends_again_and_again_is_not_waited_for(
-    first: str, state: str, now: str, is_given_up: bool
-) -> None:
-    before = {"ActiveState": "activating", "MainPID": "0", "NRestarts": first}
-    after = {"ActiveState": state, "MainPID": "0", "NRestarts": now}
-    assert canary.ends_again_and_again(before, after) is is_given_up
+def test_a_worker_that_ends_again_and_again_is_not_waited_for(looks: list[State], is_given_up: bool) -> None:
+    assert canary.ends_again_and_again(looks) is is_given_up
+
+
+def test_a_program_of_supervisor_may_still_be_started() -> None:
+    """Between two of its tries there is no scope."""
+    assert canary.is_down(UNIT, State("inactive"))
+    assert not canary.is_down(SCOPE, State("inactive"))

@@ -54,14 +54,11 @@ def tick():
 """
 # systemd lies outside: its answers are given.
 LOOK = """
-import importlib.util, json, sys
-spec = importlib.util.spec_from_file_location("canary", sys.argv[1])
-canary = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(canary)
-states = json.loads(sys.argv[3])
-canary.unit_states = lambda units: {unit: states[unit] for unit in units}
-del sys.argv[1]
-sys.path.insert(0, "")
+import json, sys
+sys.path.insert(0, sys.argv.pop(1))
+import canary, stockpot_units
+states = {unit: stockpot_units.State(*state) for unit, state in json.loads(sys.argv.pop()).items()}
+stockpot_units.states = lambda units: {unit: states[unit] for unit in units}
 canary.main()
 """
 
@@ -110,11 +107,7 @@ class Release:
     def canary(self, timeout: int = 30) -> subprocess.CompletedProcess[str]:
         """What it says."""
         states = {
-            unit: {
-                "ActiveState": "failed" if process.poll() is not None else "active",
-                "MainPID": str(process.pid),
-                "NRestarts": "0",
-            }
+            unit: ("failed" if process.poll() is not None else "active", process.pid)
             for unit, process in self.running.items()
         }
         config = processes.celery_canary(self.definitions, WORKERS, {}, "parcels")
@@ -122,7 +115,7 @@ class Release:
         return subprocess.run(
             [
                 *self.python("-c", LOOK),
-                str(ROOT / "roles/celery/files/canary.py"),
+                str(ROOT / "roles/celery/files"),
                 json.dumps(config),
                 json.dumps(states),
             ],

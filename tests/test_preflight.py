@@ -267,6 +267,13 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ),
     ({"celery_worker_defaults": [1]}, ["celery_worker_defaults", "dict", MAIN]),
     (
+        {"celery_workers": [{"name": "a", "queues": ["x"], "nice": 20}]},
+        ["celery_workers: worker 'a': nice is 20.", MAIN],
+    ),
+    ({"celery_beat_cpu_max": "half"}, ["celery_beat_cpu_max is 'half'", MAIN]),
+    ({"flower_cpu_max": "half"}, ["flower_cpu_max is 'half'", MAIN]),
+    ({"django_app_web_memory_max": "1 G"}, ["django_app_web_memory_max is '1 G'", MAIN, "group_vars/all/web.yml"]),
+    (
         {"celery_workers": [{"name": "a", "queues": ["x"], "hosts": "server-9"}]},
         ["celery_workers: a names the host server-9,", "group workers", MAIN],
     ),
@@ -314,6 +321,12 @@ ALONE = [
     {"app_name": "My App"},
     {"celery_visibility_timeout": "long"},
     {"celery_worker_defaults": [1]},
+    {"celery_worker_defaults": {"memory_max": "1 G"}, "celery_workers": [{"name": "a", "queues": ["x"]}]},
+    {"celery_workers": [{"name": "a", "queues": ["x"], "nice": 20}]},
+    {"celery_workers": [{"name": "a", "queues": ["x"], "instances": 2, "cpu_max": "1"}]},
+    {"celery_beat_cpu_max": "half"},
+    {"flower_nice": 20},
+    {"django_app_web_memory_max": "1 G"},
     {"celery_workers": [{"name": "a", "queues": ["x"], "time_limit": "long"}]},
     {"celery_workers": [{"name": "a", "queues": ["x"], "hosts": "other"}]},
     {"topology_web": "server-1"},
@@ -461,6 +474,16 @@ def test_a_scheduler_that_no_package_brings_is_named(problems: Callable[..., lis
     assert "group_vars/all/celery.yml" in sentence
     packed["versions"]["django-celery-beat"] = "2.8.0"
     assert problems({"stockpot_archive": packed, **scheduler}) == []
+
+
+def test_a_pool_that_no_package_brings_is_named(problems: Callable[..., list[str]]) -> None:
+    versions = {"celery": "5.6.0", "django-celery-beat": "2.8.0"}
+    workers = {"celery_workers": [{"name": "a", "queues": ["x"]}], "celery_worker_defaults": {"pool": "gevent"}}
+    packed = {"archive": "/cache/x.tar.gz", "digest": "x", "versions": versions}
+    (sentence,) = problems({"stockpot_archive": packed, **workers})
+    assert sentence.startswith("celery_workers: worker 'a': its pool is gevent, but the project's packages lack gevent")
+    versions["gevent"] = "25.9.1"
+    assert problems({"stockpot_archive": packed, **workers}) == []
 
 
 @pytest.mark.parametrize("given", [{"media_is_shared": True}, {"django_app_media_root": ""}])

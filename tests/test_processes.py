@@ -198,6 +198,34 @@ def test_a_worker_runs_only_on_the_hosts_it_names() -> None:
     assert names(inventory_hostname="two", celery_run_workers=False) == []
 
 
+def test_a_worker_with_several_instances_is_as_many_processes_with_nodes_of_their_own() -> None:
+    workers = [{"name": "mail", "queues": ["mail"]}, {"name": "sms", "queues": ["sms"], "instances": 2}]
+    found = definitions("celery", celery_workers=workers)
+    assert [definition["name"] for definition in found] == ["worker-mail", "worker-sms-1", "worker-sms-2"]
+    assert [option(definition, "--hostname") for definition in found] == ["mail@%h", "sms-1@%h", "sms-2@%h"]
+    expected = processes.celery_canary(found, workers, {}, "shop")["workers"]
+    assert [(worker["name"], worker["queues"]) for worker in expected] == [
+        *(("mail", ["mail"]), ("sms-1", ["sms"]), ("sms-2", ["sms"])),
+    ]
+    (default,) = definitions("celery", celery_workers=workers[:1], celery_worker_defaults={"instances": 1})
+    assert default == found[0]
+    fleet = processes.celery_nodes(
+        workers[:1], {"instances": 2, "hosts": ["two"]}, {"one": "one", "two": "two.example"}
+    )
+    assert fleet == ["mail-1@two.example", "mail-2@two.example"]
+
+
+def test_each_process_may_be_limited() -> None:
+    limits = {"memory_max": "64M", "cpu_max": "50%", "nice": 5}
+    found = [
+        worker(**limits),
+        *definitions("celery", celery_beat=True, **{f"celery_beat_{name}": value for name, value in limits.items()}),
+        *definitions("flower", **{f"flower_{name}": value for name, value in limits.items()}),
+        *definitions("django_app", **{f"django_app_web_{name}": value for name, value in limits.items()}),
+    ]
+    assert [{name: definition[name] for name in limits} for definition in found] == [limits] * 4
+
+
 def test_defaults_give_way_to_a_workers_own() -> None:
     workers = [{"name": "a", "queues": ["a"], "concurrency": 1}, {"name": "b", "queues": ["b"], "autoscale": [2, 1]}]
     common = {"concurrency": 8, "loglevel": "WARNING"}
@@ -265,7 +293,7 @@ def test_each_process_may_have_another_settings_module() -> None:
 def test_the_workers_of_a_fleet_are_named_as_celery_names_them() -> None:
     workers = [{"name": "mail", "queues": ["mail"]}, {"name": "big", "queues": ["big"], "hosts": ["two"]}]
     hosts = {"one": "one.example.com", "two": "two"}
-    assert processes.celery_nodes(workers, hosts) == ["big@two", "mail@one.example.com", "mail@two"]
+    assert processes.celery_nodes(workers, {}, hosts) == ["big@two", "mail@one.example.com", "mail@two"]
 
 
 def test_a_file_of_beats_own_scheduler_is_where_beat_may_write() -> None:

@@ -67,6 +67,10 @@ def test_good_workers_pass() -> None:
         ({"soft_time_limit": 60, "stop_timeout": 60}, "above soft_time_limit"),
         ({"name": "two words"}, "letters, digits"),
         ({"loglevel": "LOUD"}, "loglevel"),
+        ({"instances": 0}, "instances is 0; it has to be a number above 0"),
+        ({"memory_max": "1 G"}, "memory_max is '1 G'. Write it as 512M"),
+        ({"cpu_max": "half"}, "cpu_max is 'half'. Write it as 50%"),
+        ({"nice": 21}, "nice is 21. It is from -20"),
     ],
 )
 def test_a_mistake_is_named_with_its_variable_and_fix(worker: dict[str, Any], said: str) -> None:
@@ -84,6 +88,16 @@ def test_an_entry_without_a_name_or_queues_is_refused() -> None:
 def test_all_mistakes_are_named_at_once() -> None:
     found = problems({"name": "a", "queues": ["a"], "concurrency": 0}, {"name": "a", "queues": []})
     assert len(found) == 3
+
+
+def test_an_instance_is_named_as_no_other_worker() -> None:
+    (problem,) = problems({"name": "a", "queues": ["a"], "instances": 2}, {"name": "a-2", "queues": ["a"]})
+    assert "2 workers are named 'a-2'" in problem
+
+
+def test_a_limit_of_beats_is_named() -> None:
+    (problem,) = problems(celery_beat_nice=-21)
+    assert problem.startswith("celery_beat_nice is -21.")
 
 
 def test_a_mistake_in_the_defaults_is_named() -> None:

@@ -36,6 +36,9 @@ def test_what_it_can_work_with_passes(changes: dict[str, Any]) -> None:
         ({"flower_url_prefix": "a b"}, "letters, digits"),
         ({"flower_url_prefix": "a//b"}, "letters, digits"),
         ({"flower_max_tasks": 0}, "above 0"),
+        ({"flower_cpu_max": "1"}, "Write it as 50%"),
+        ({"flower_loglevel": "LOUD"}, "value of flower_loglevel"),
+        ({"flower_environment": {"A-B": "1"}}, "this is no name"),
         ({"flower_read_only": "perhaps"}, "boolean"),
     ],
 )

@@ -80,6 +80,10 @@ def is_echo(problem: str, found: list[str], variables: Mapping[str, Any]) -> boo
     if " cannot be computed: " in problem:
         told = {subject(other) for other in others} - {about}
         return any(other.rstrip(".") in problem for other in others) or bool(told & words_behind(about, variables))
+    if about == "process_manager_definitions":
+        # A definition is made of a role's arguments, of which the same is said.
+        said = problem.split(": ", 2)[-1]
+        return any(other.endswith((f": {said}", f"_{said}")) for other in others)
     return any(problem.replace(about, name, 1) in others for name in WIRED.get(about, ()))
 
 

@@ -60,7 +60,7 @@ def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
                 environment=given["django_app_web_environment"],
                 # What it gives its requests, and a little to end in.
                 stop_timeout=given["django_app_web_timeout"] + 10,
-                memory_max=given["django_app_web_memory_max"],
+                **_limits(given, "django_app_web_"),
                 socket=given["django_app_bind"],
                 socket_group=given["django_app_socket_group"],
             )
@@ -147,9 +147,9 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
             # SIGTERM is a warm shutdown: no more work is taken, what runs ends; SIGQUIT gives back what is not acknowledged.
             stop_timeout=_stop_timeout(worker),
             quit_signal="SIGQUIT",
-            memory_max=worker.get("memory_max", ""),
+            **_limits(worker),
         )
-        for worker in complete_workers(given)
+        for worker in instances(complete_workers(given))
         if given["celery_run_workers"]
         and given["inventory_hostname"] in worker.get("hosts", [given["inventory_hostname"]])
     ]
@@ -175,7 +175,7 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
                 ],
                 environment={**given["celery_environment"], **given["celery_beat_environment"]},
                 stop_timeout=30,
-                memory_max=given["celery_beat_memory_max"],
+                **_limits(given, "celery_beat_"),
             )
         )
     return definitions
@@ -187,16 +187,20 @@ def knows_beat_remote_control(given: Mapping[str, Any]) -> bool:
     return bool(version) and Version(version) >= BEAT_REMOTE_CONTROL
 
 
-def celery_nodes(workers: Iterable[Mapping[str, Any]], hosts: Mapping[str, str]) -> list[str]:
+def celery_nodes(
+    workers: Iterable[Mapping[str, Any]], worker_defaults: Mapping[str, Any], hosts: Mapping[str, str]
+) -> list[str]:
     """The names by which a fleet's workers are known to Celery, sorted.
 
     Args:
         workers: `celery_workers`.
+        worker_defaults: `celery_worker_defaults`.
         hosts: what each host that runs workers calls itself, by its name in the inventory.
     """
+    complete = complete_workers({"celery_workers": workers, "celery_worker_defaults": worker_defaults})
     return sorted(
         f"{worker['name']}@{nodename}"
-        for worker in workers
+        for worker in instances(complete)
         for host, nodename in hosts.items()
         if host in worker.get("hosts", [host])
     )
@@ -214,6 +218,16 @@ def complete_workers(given: Mapping[str, Any]) -> list[dict[str, Any]]:
         no_use |= {other for key, other in (("concurrency", "autoscale"), ("autoscale", "concurrency")) if key in own}
         workers.append({key: value for key, value in worker.items() if key in own or key not in no_use})
     return workers
+
+
+def instances(workers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Workers as they run: one with several `instances` is as many, each with its number after the name."""
+    running = []
+    for worker in workers:
+        count, name = worker.get("instances", 1), worker["name"]
+        names = [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
+        running += [{**worker, "name": one} for one in names]
+    return running
 
 
 def pool_of(worker: Mapping[str, Any]) -> str:
@@ -272,8 +286,9 @@ def flower(given: Mapping[str, Any]) -> list[dict[str, Any]]:
             user=given["flower_user"],
             directory=folder,
             environment_files=[f"/etc/{application}/flower.environment"],
+            environment=given["flower_environment"],
             stop_timeout=30,
-            memory_max=given["flower_memory_max"],
+            **_limits(given, "flower_"),
             state_directory=f"{application}-flower",
         )
     ]
@@ -298,6 +313,7 @@ def celery_canary(
         whether it answers, and `environment_files`, those of the host's first worker or of its Beat: the canary reads what they read.
     """
     definitions = list(definitions)
+    complete = complete_workers({"celery_workers": workers, "celery_worker_defaults": worker_defaults})
     units = {definition["name"]: unit_name(definition, application) for definition in definitions}
     return {
         "workers": [
@@ -305,9 +321,9 @@ def celery_canary(
                 "name": worker["name"],
                 "unit": units[f"worker-{worker['name']}"],
                 "queues": worker["queues"],
-                "pool": pool_of({**worker_defaults, **worker}),
+                "pool": pool_of(worker),
             }
-            for worker in workers
+            for worker in instances(complete)
             if f"worker-{worker['name']}" in units
         ],
         "beat_unit": units.get("beat", ""),
@@ -318,4 +334,10 @@ def celery_canary(
 
 def _definition(**keys: Any) -> dict[str, Any]:
     """A definition without the keys that say nothing."""
-    return {key: value for key, value in keys.items() if value not in ("", [], {})}
+    return {key: value for key, value in keys.items() if value not in ("", [], {}) and (key, value) != ("nice", 0)}
+
+
+def _limits(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What a process may take; the names of what is given begin with the prefix."""
+    none = {"memory_max": "", "cpu_max": "", "nice": 0}
+    return {name: given.get(f"{prefix}{name}", default) for name, default in none.items()}

@@ -29,6 +29,14 @@ def main_pid(host: Host, name: str) -> str:
     return host.check_output("systemctl show --property=MainPID --value press-%s.service", name)
 
 
+def properties(host: Host, name: str) -> dict[str, str]:
+    """The limits that systemd keeps a process to."""
+    shown = host.check_output(
+        "systemctl show --property=MemoryMax,CPUQuotaPerSecUSec,TimeoutStopUSec press-%s.service", name
+    )
+    return dict(line.split("=", 1) for line in shown.splitlines())
+
+
 def printed(host: Host, name: str) -> list[str]:
     file = host.file(f"/var/lib/press/{name}")
     return file.content_string.split() if file.exists else []
@@ -36,11 +44,13 @@ def printed(host: Host, name: str) -> list[str]:
 
 def test_each_worker_takes_only_its_own_queues(host: Host) -> None:
     code = (
-        "results = [(q, who.apply_async(queue=q)) for q in ['letters', 'cards', 'pages', 'hasty', 'threads', 'solo'] * 5]; "
-        "print(sorted({(q, r.get(timeout=20)) for q, r in results}))"
+        "queues = ['letters', 'cards', 'pages', 'hasty', 'threads', 'solo', 'green', 'parts'] * 5; "
+        "results = [(q, who.apply_async(queue=q)) for q in queues]; "
+        "print(sorted({(q, r.get(timeout=20).split('-')[0]) for q, r in results}))"
     )
+    alike = ("green", "hasty", "letters", "pages", "solo", "threads")
     assert press(host, code) == str(
-        [("cards", "letters"), *((name, name) for name in ("hasty", "letters", "pages", "solo", "threads"))]
+        sorted([("cards", "letters"), ("parts", "whole"), *((name, name) for name in alike)])
     )
 
 
@@ -52,26 +62,103 @@ def test_workers_and_beat_have_the_settings_module_that_is_nearest_to_them(host:
     assert "DJANGO_SETTINGS_MODULE=settings.beat" in environment.splitlines()
 
 
+@pytest.fixture(scope="module")
+def running(host: Host) -> dict[str, Any]:
+    """What each worker says of itself: its statistics and queues, and whether it sends events, by its name without the host."""
+    code = (
+        "import json; ask = app.control.inspect(); "
+        "stats = ask.stats(); wholes = [node for node in stats if node.startswith('whole')]; "
+        "events = app.control.broadcast('enable_events', destination=wholes, reply=True); "
+        "print(json.dumps([stats, ask.active_queues(), {n: r for reply in events for n, r in reply.items()}]))"
+    )
+    stats, queues, events = json.loads(press(host, code))
+    return {
+        node.split("@")[0]: {
+            **found,
+            "queues": {queue["name"] for queue in queues[node]},
+            "sends_events": events.get(node) == {"ok": "task events already enabled"},
+        }
+        for node, found in stats.items()
+    }
+
+
+def test_a_running_worker_has_all_that_it_was_given(host: Host, running: dict[str, Any]) -> None:
+    """Each of its instances, as it says itself, as its unit has it, and as the kernel runs it."""
+    for name in ("whole-1", "whole-2"):
+        stats = running[name]
+        assert stats["queues"] == {"whole", "parts"}
+        expected = {
+            "implementation": "celery.concurrency.prefork:TaskPool",
+            "max-concurrency": 1,
+            "max-tasks-per-child": 50,
+            "timeouts": [70, 80.5],
+        }
+        assert {key: stats["pool"][key] for key in expected} == expected
+        assert stats["pool"]["writes"]["strategy"] == "fair"
+        assert stats["prefetch_count"] == 3
+        assert stats["sends_events"]
+        pid = main_pid(host, f"worker-{name}")
+        assert str(stats["pid"]) == pid
+        for process in (pid, *map(str, stats["pool"]["processes"])):
+            assert host.check_output("ps -o ni= -p %s", process).strip() == "4"
+            assert "COLOUR=sky blue" in host.check_output("tr '\\0' '\\n' </proc/%s/environ", process).splitlines()
+        assert properties(host, f"worker-{name}") == {
+            "MemoryMax": str(300 * 1024**2),
+            "CPUQuotaPerSecUSec": "1.500000s",
+            # Above its 95 seconds and those after the second signal.
+            "TimeoutStopUSec": "2min 15s",
+        }
+        journal = host.check_output("journalctl --no-pager -o cat _PID=%s", pid)
+        assert "DEBUG/MainProcess]" in journal
+
+
+def test_a_running_worker_replaces_a_process_that_has_taken_too_much_memory(
+    host: Host, wait_until: Callable[..., Any]
+) -> None:
+    code = "from press import child; print(child.apply_async(args=[{}], queue='parts').get(timeout=40))"
+    large, small = (press(host, code.format(megabytes)).strip() for megabytes in (200, 1))
+    wait_until(lambda: not host.file(f"/proc/{large}").exists, timeout=20)
+    assert host.file(f"/proc/{small}").exists
+
+
 @pytest.mark.parametrize(
-    ("name", "pool", "memory_max"),
+    ("name", "implementation", "concurrency"),
     [
-        ("letters", {"max-concurrency": 2, "max-tasks-per-child": 100, "timeouts": [0, 360]}, "512M"),
-        ("pages", {"max-concurrency": 1, "max-tasks-per-child": 1000, "timeouts": [0, 360]}, "256M"),
-        ("threads", {"implementation": "celery.concurrency.thread:TaskPool", "max-concurrency": 3}, "512M"),
-        ("solo", {"implementation": "celery.concurrency.solo:TaskPool", "max-concurrency": 1}, "512M"),
+        ("letters", "celery.concurrency.prefork:TaskPool", 2),
+        ("threads", "celery.concurrency.thread:TaskPool", 3),
+        ("solo", "celery.concurrency.solo:TaskPool", 1),
+        ("green", "celery.concurrency.gevent:TaskPool", 20),
     ],
 )
-def test_a_running_worker_has_the_pool_and_the_limits_it_was_given(
-    host: Host, name: str, pool: dict[str, Any], memory_max: str
+def test_every_pool_works_with_the_shipped_defaults(
+    host: Host, running: dict[str, Any], name: str, implementation: str, concurrency: int
 ) -> None:
-    """Those of the defaults too that its pool has a use for; it works with them."""
-    code = f"print(who.apply_async(queue='{name}').get(timeout=20)); print(json.dumps(app.control.inspect().stats()))"
-    answer, shown = press(host, f"import json; {code}").splitlines()
-    assert answer == name
-    (stats,) = [found for node, found in json.loads(shown).items() if node.startswith(f"{name}@")]
-    assert {key: stats["pool"][key] for key in pool} == pool
-    limit = host.check_output("systemctl show -P MemoryMax press-worker-%s.service", name)
-    assert int(limit) == int(memory_max[:-1]) * 1024**2
+    pool = running[name]["pool"]
+    assert pool["implementation"] == implementation
+    assert pool["max-concurrency"] == concurrency
+    assert press(host, f"print(who.apply_async(queue='{name}').get(timeout=20))") == name
+    assert properties(host, f"worker-{name}")["MemoryMax"] == str(512 * 1024**2)
+
+
+def test_an_autoscaled_worker_has_its_bounds(running: dict[str, Any]) -> None:
+    assert {key: running["hasty"]["autoscaler"][key] for key in ("max", "min")} == {"max": 2, "min": 1}
+
+
+def test_a_worker_that_is_to_log_warnings_alone_says_nothing_of_a_task(host: Host) -> None:
+    assert press(host, "print(who.apply_async(queue='green').get(timeout=20))") == "green"
+    said = {
+        name: host.check_output("journalctl --no-pager -o cat -u press-worker-%s", name) for name in ("green", "solo")
+    }
+    assert "Task press.who" in said["solo"]
+    assert "Task press.who" not in said["green"]
+
+
+def test_beat_has_all_that_it_was_given(host: Host) -> None:
+    pid = main_pid(host, "beat")
+    assert host.check_output("ps -o ni= -p %s", pid).strip() == "3"
+    found = properties(host, "beat")
+    assert (found["MemoryMax"], found["CPUQuotaPerSecUSec"]) == (str(200 * 1024**2), "400ms")
+    assert "beat: Waking up" in host.check_output("journalctl --no-pager -o cat _PID=%s", pid)
 
 
 def test_a_worker_of_another_host_does_not_run_here(host: Host) -> None:

@@ -40,6 +40,13 @@ def settings() -> str:
     return os.environ["DJANGO_SETTINGS_MODULE"]
 
 
+@app.task(name="press.child", ignore_result=False)
+def child(megabytes: int) -> int:
+    """The process that runs it, having held so much memory."""
+    bytearray(b"x" * (megabytes << 20))
+    return os.getpid()
+
+
 @app.task(name="press.page")
 def page(name: str, seconds: float) -> None:
     """Print a page, noting its begin and end."""

@@ -8,11 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
-from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import NO_USE_IN_POOL, complete_workers, pool_of
+from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import (
+    NO_USE_IN_POOL,
+    complete_workers,
+    instances,
+    pool_of,
+)
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import limit_problems
 from packaging.version import InvalidVersion, Version
 
 OLDEST = Version("5.2")
 POSITIVE = (
+    "instances",
     "concurrency",
     "max_tasks_per_child",
     "max_memory_per_child",
@@ -27,7 +34,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
     if version := _version(given["celery_version"]):
         return [version]
     workers = complete_workers(given)
-    names = Counter(worker["name"] for worker in workers)
+    names = Counter(worker["name"] for worker in instances(workers))
     found = [
         f"celery_workers: {count} workers are named {name!r}; give each its own name."
         for name, count in names.items()
@@ -41,6 +48,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
     for worker in workers:
         where = f"celery_workers: worker {worker['name']!r}: environment"
         found += environment_problems(worker.get("environment", {}), where)
+    found += limit_problems(given, "celery_beat_")
     consumed = {queue for worker in workers for queue in worker["queues"]}
     found += [
         f"celery_routed_queues: no worker consumes {queue!r}; add it to the `queues` of a worker in celery_workers."
@@ -63,7 +71,7 @@ def _version(version: str) -> str:
 
 
 def _problems(worker: Mapping[str, Any]) -> list[str]:
-    return [*_names(worker), *_pool(worker), *_numbers(worker), *_times(worker)]
+    return [*_names(worker), *_pool(worker), *_numbers(worker), *_times(worker), *limit_problems(worker)]
 
 
 def _names(worker: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.project.source impo
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import (
     DEPLOYED,
     application_problems,
+    limit_problems,
     served_folder_problems,
 )
 from packaging.requirements import InvalidRequirement, Requirement
@@ -54,6 +55,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         *_commands(given),
         *_processes(given),
         *placed_problems(given),
+        *limit_problems(given, "django_app_web_"),
         *(
             f"{name} is {given[name]}: it has to be at least {least}."
             for name, least in LEAST.items()

@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import limit_problems
+
 
 def problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the login, the broker's address or the numbers; a sentence each, without a secret in it."""
@@ -24,6 +27,8 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         found.append(
             f"flower_url_prefix is {given['flower_url_prefix']!r}: use letters, digits, dashes and underscores, with slashes between."
         )
+    found += limit_problems(given, "flower_")
+    found += environment_problems(given["flower_environment"], "flower_environment")
     if given["flower_max_tasks"] < 1:
         found.append(f"flower_max_tasks is {given['flower_max_tasks']}: it has to be above 0.")
     return found

@@ -5,10 +5,16 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.memory import LIMIT
 
 # The major versions that are supported.
 DEBIANS = ("12", "13")
 APPLICATION = re.compile(r"[a-z][a-z0-9-]{0,24}")
+# Of nice(1), from the first to the last that gets the CPU.
+NICE = range(-20, 20)
 # What nobody outside may read: of the system, and of a deployment (its source, virtualenv and releases).
 PRIVATE = re.compile(
     r"/(boot|dev|etc|proc|root|run|sys|tmp)(/.*)?"
@@ -40,6 +46,24 @@ def application_problems(variable: str, name: str) -> list[str]:
         f"{variable} is {name!r}: it names a system user and units; take at most 25 lower-case letters, digits and dashes, "
         "a letter first."
     ]
+
+
+def limit_problems(given: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What is wrong with what a process may take; a sentence begins with the key.
+
+    Args:
+        given: a process definition, a worker, or a role's arguments, with `memory_max`, `cpu_max` and `nice` where they are set.
+        prefix: what their names begin with, such as `celery_beat_`.
+    """
+    memory, cpu, nice = (given.get(f"{prefix}{name}") for name in ("memory_max", "cpu_max", "nice"))
+    found = []
+    if memory and not re.fullmatch(rf"{LIMIT.pattern}|infinity", memory):
+        found.append(f"{prefix}memory_max is {memory!r}. Write it as 512M, 1.5G or 20%.")
+    if cpu and not re.fullmatch(r"[1-9][0-9]*%", cpu):
+        found.append(f"{prefix}cpu_max is {cpu!r}. Write it as 50% of one CPU, or 200% for two.")
+    if nice and nice not in NICE:
+        found.append(f"{prefix}nice is {nice}. It is from {NICE[0]}, before others, to {NICE[-1]}, after them.")
+    return found
 
 
 def is_network(text: str) -> bool:

@@ -8,14 +8,12 @@ from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments, programs, units
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.memory import LIMIT
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import limit_problems
 
 SOCKET = re.compile(r"/[^\s%]+|(\[[0-9a-fA-F:]+\]|[0-9.]+):[0-9]+")
-NICE = range(-20, 20)
 # Of a definition that does not say it itself.
-RESTART_DELAY = arguments.options("process_manager")["process_manager_definitions"]["options"]["restart_delay"][
-    "default"
-]
+_DEFINITION = arguments.options("process_manager")["process_manager_definitions"]["options"]
+RESTART_DELAY = _DEFINITION["restart_delay"]["default"]
 # What becomes part of a line of the unit as it stands: text without spaces, quotes and %.
 PLAIN = ("user", "group", "socket_group", "state_directory", "runtime_directory")
 
@@ -103,12 +101,7 @@ def _definition(definition: Mapping[str, Any]) -> list[str]:
         for key in ("stop_timeout", "stop_timeout_reboot", "kill_timeout")
         if definition[key] is not None and definition[key] < 1
     ]
-    if not re.fullmatch(rf"{LIMIT.pattern}|infinity|", definition["memory_max"]):
-        found.append(f"memory_max is {definition['memory_max']!r}. Write it as 512M, 1.5G or 20%.")
-    if not re.fullmatch(r"([1-9][0-9]*%)?", definition["cpu_max"]):
-        found.append(f"cpu_max is {definition['cpu_max']!r}. Write it as 50% of one CPU, or 200% for two.")
-    if definition["nice"] not in NICE:
-        found.append(f"nice is {definition['nice']}. It is from {NICE[0]}, before others, to {NICE[-1]}, after them.")
+    found += limit_problems(definition)
     socket, runtime = definition["socket"], definition["runtime_directory"]
     if socket and not SOCKET.fullmatch(socket):
         found.append(f"the socket {socket!r} is neither an absolute path nor address:port. Make it one of them.")

@@ -12,7 +12,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
-from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers
+from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers, pool_of
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import listening
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import DEBIANS, application_problems
 
@@ -212,6 +212,17 @@ def _scheduler(given: Given) -> list[str]:
     ]
 
 
+def _gevent(given: Given) -> list[str]:
+    """A worker without its pool's package would end as soon as it is started."""
+    packages = given["django_app_archive"].get("versions", {})
+    return [
+        f"celery_workers: worker {worker['name']!r}: its pool is gevent, but the project's packages lack gevent: add it to the project, or "
+        "use threads."
+        for worker in complete_workers(given)
+        if pool_of(worker) == "gevent" and packages and "gevent" not in packages
+    ]
+
+
 def _archive(given: Given) -> list[str]:
     """What kept the preflight from packing the project; told even where the role's other arguments cannot be computed."""
     return list(given["django_app_archive"].get("problems", []))
@@ -299,7 +310,7 @@ def _workers(given: Given) -> list[str]:
         return ["celery_workers is empty: no task would ever run. Define a worker."]
     return [
         f"celery_workers: {worker['name']} names the host {host}, which is not in the group workers. Mend its `hosts`."
-        for worker in given["celery_workers"]
+        for worker in complete_workers(given)
         for host in worker.get("hosts", [])
         if host not in given["topology_workers"]
     ]
@@ -385,6 +396,6 @@ def _flower(given: Given) -> list[str]:
 
 
 RULES: tuple[Callable[[Given], list[str]], ...] = (
-    *(_groups, _archive, _scheduler, _secrets, _workers, _processes, _time_limits, _uploads),
+    *(_groups, _archive, _scheduler, _gevent, _secrets, _workers, _processes, _time_limits, _uploads),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
 )

@@ -1,6 +1,6 @@
 """Looks at an application's workers and Beat from inside its own environment, and sends a task through every queue.
 
-Runs with the release's Python, as the application's user, in the project's folder. Its one argument is JSON:
+Runs with the release's Python, as the application's user, in the project's folder, from which the app is loaded. Its one argument is JSON:
 app, workers (name, unit, queues, pool), beat_unit, beat_remote_control, routed_queues, timeout (seconds).
 Prints sentences, those about what is wrong first and with the fix; then the exit status is 1.
 Needs nothing from the application: celery.accumulate is built into every Celery app.
@@ -12,12 +12,14 @@ import contextlib
 import io
 import json
 import re
-import subprocess
 import sys
 import time
 import traceback
 import uuid
+from pathlib import Path
 from typing import Any
+
+import stockpot_units as units
 
 POLL_SECONDS = 0.3
 # Built into every Celery app.
@@ -55,38 +57,37 @@ class Canary:
     def check_workers(self) -> dict[str, Any]:
         """That each worker answers, consumes its queues and is its unit's process. Returns the statistics by node."""
         nodes = list(self.workers)
-        first = unit_states([worker["unit"] for worker in self.workers.values()])
+        watched = [worker["unit"] for worker in self.workers.values()]
+        looks: dict[str, list[units.State]] = {unit: [] for unit in watched}
         while nodes:
             inspect = self.app.control.inspect(destination=nodes, timeout=2.0)
             stats = inspect.stats() or {}
             queues = {
                 node: {queue["name"] for queue in found} for node, found in (inspect.active_queues() or {}).items()
             }
-            units = unit_states([worker["unit"] for worker in self.workers.values()])
+            now = units.states(watched)
+            for unit in watched:
+                looks[unit].append(now[unit])
             problems = {
                 node: problem
                 for node, worker in self.workers.items()
-                if (problem := worker_problem(node, worker, stats, queues, units[worker["unit"]]))
+                if (problem := worker_problem(node, worker, stats, queues, now[worker["unit"]]))
             }
-            down = [
-                unit
-                for unit, state in units.items()
-                if state["ActiveState"] in ("inactive", "failed") or ends_again_and_again(first[unit], state)
-            ]
+            down = [unit for unit in watched if is_down(unit, now[unit]) or ends_again_and_again(looks[unit])]
             if not problems:
                 return stats
             # What is not even starting will not come up by waiting.
             if down or not self.remaining():
                 for node, problem in problems.items():
-                    (self.notes if self._may_be_at_work(node, stats, units) else self.problems).append(problem)
+                    (self.notes if self._may_be_at_work(node, stats, now) else self.problems).append(problem)
                 return stats
             time.sleep(POLL_SECONDS)
         return {}
 
-    def _may_be_at_work(self, node: str, stats: dict[str, Any], units: dict[str, dict[str, str]]) -> bool:
+    def _may_be_at_work(self, node: str, stats: dict[str, Any], now: dict[str, units.State]) -> bool:
         """Whether a worker that does not answer need not be hung: in the pool solo the task runs where it would answer."""
         worker = self.workers[node]
-        return worker["pool"] == "solo" and node not in stats and units[worker["unit"]]["ActiveState"] == "active"
+        return worker["pool"] == "solo" and node not in stats and now[worker["unit"]].active == "active"
 
     def send_tasks(self, before: dict[str, Any]) -> None:
         """A task through every queue of this host's workers, and its result back."""
@@ -149,10 +150,10 @@ class Canary:
                 f"The queue {queue}: {working} is busy with other tasks; the canary's had no turn in time."
             )
             return
-        units = [self.workers[node]["unit"] for node in nodes]
+        own = [self.workers[node]["unit"] for node in nodes]
         self.problems.append(
-            f"A task sent through the queue {queue} did not come back in {self.config['timeout']} s, though {', '.join(units)} says "
-            f"it consumes it and is not busy. Look at: journalctl -u {units[0]}; {mend_by_killing(units)}"
+            f"A task sent through the queue {queue} did not come back in {self.config['timeout']} s, though {', '.join(own)} says "
+            f"it consumes it and is not busy. Look at: {units.log_command(own[0])}; {units.mend_by_killing(own)}"
         )
 
     def _receive(
@@ -228,20 +229,20 @@ class Canary:
         unit = self.config["beat_unit"]
         if not unit:
             return
-        look = f"Look at: journalctl -u {unit}"
+        look = f"Look at: {units.log_command(unit)}"
         nodes: list[str] = []
-        first = unit_states([unit])[unit]
+        looks: list[units.State] = []
         while True:
-            now = unit_states([unit])[unit]
-            state = now["ActiveState"]
-            if state in ("inactive", "failed"):
+            looks.append(units.states([unit])[unit])
+            state = looks[-1].active
+            if is_down(unit, looks[-1]) or (state == "inactive" and not self.remaining()):
                 self.problems.append(
-                    f"Beat ({unit}) is {state}, so no schedule fires. {look}; start it with: systemctl start {unit}"
+                    f"Beat ({unit}) is {state}, so no schedule fires. {look}; start it with: {units.start_command(unit)}"
                 )
                 return
-            if ends_again_and_again(first, now):
+            if ends_again_and_again(looks):
                 self.problems.append(
-                    f"Beat ({unit}) does not stay up: its process ends and is started again ({now['NRestarts']} times so far). {look}"
+                    f"Beat ({unit}) does not stay up: its process ends and is started again ({starts(looks)} times so far). {look}"
                 )
                 return
             if self.config["beat_remote_control"]:
@@ -267,7 +268,7 @@ def worker_problem(
     worker: dict[str, Any],
     stats: dict[str, Any],
     queues: dict[str, set[str]],
-    unit: dict[str, str],
+    state: units.State,
 ) -> str:
     """What is wrong with a worker, with the fix; empty when nothing is.
 
@@ -276,57 +277,47 @@ def worker_problem(
         worker: as in the configuration.
         stats: what each node that answers says of itself.
         queues: what each node that answers consumes.
-        unit: ActiveState, MainPID and NRestarts.
+        state: its unit's.
     """
-    name = f"The worker {worker['name']} ({worker['unit']})"
-    look = f"Look at: journalctl -u {worker['unit']}"
-    if unit["ActiveState"] == "activating":
-        return (
-            f"{name} does not get up: its process ends and is started again ({unit['NRestarts']} times so far). {look}"
-        )
-    if unit["ActiveState"] != "active":
+    unit = worker["unit"]
+    name = f"The worker {worker['name']} ({unit})"
+    look = f"Look at: {units.log_command(unit)}"
+    if state.active == "activating":
+        return f"{name} does not get up: its process ends and is started again ({state.restarts} times so far). {look}"
+    if state.active != "active":
         listed = ", ".join(worker["queues"])
-        return f"{name} is {unit['ActiveState']}, so nothing here consumes {listed}. {look}; start it with: systemctl start {worker['unit']}"
+        return f"{name} is {state.active}, so nothing here consumes {listed}. {look}; start it with: {units.start_command(unit)}"
     if node not in stats or node not in queues:
         if worker["pool"] == "solo":
             return f"{name} does not answer as {node}, as is usual in the pool solo while a task runs. {look}"
-        return f"{name} runs but does not answer as {node}; it may be hung or have lost its broker. {look}; {mend_by_killing([worker['unit']])}"
-    if str(stats[node].get("pid")) != unit["MainPID"]:
+        return f"{name} runs but does not answer as {node}; it may be hung or have lost its broker. {look}; {units.mend_by_killing([unit])}"
+    if stats[node].get("pid") != state.pid:
         return (
-            f"{name}: {node} is the process {stats[node].get('pid')}, but the unit's is {unit['MainPID']}: a second worker of that name "
-            f"runs outside systemd. Stop it."
+            f"{name}: {node} is the process {stats[node].get('pid')}, but the unit's is {state.pid}: a second worker of that name "
+            f"runs outside {units.manager(unit)}. Stop it."
         )
     if queues[node] != set(worker["queues"]):
         return (
             f"{name} consumes {', '.join(sorted(queues[node])) or 'nothing'} instead of {', '.join(sorted(worker['queues']))}. "
-            f"Mend with: systemctl restart {worker['unit']}"
+            f"Mend with: {units.restart_command(unit)}"
         )
     return ""
 
 
-def ends_again_and_again(first: dict[str, str], now: dict[str, str]) -> bool:
-    """Whether a unit's process has ended, and was started again, too often since the first look to expect it to stay up.
-
-    Args:
-        first: the unit's ActiveState, MainPID and NRestarts.
-        now: the same, later.
-    """
-    return int(now["NRestarts"]) >= int(first["NRestarts"]) + RESTARTS
+def is_down(unit: str, state: units.State) -> bool:
+    """Whether nothing runs and nothing is going to: supervisor's next try is not to be seen, it may come."""
+    return state.active == "failed" or (state.active == "inactive" and not units.program(unit))
 
 
-def mend_by_killing(units: list[str]) -> str:
-    """The fix for workers that do not answer: a restart would wait for as long as a task may take."""
-    return f"mend with: systemctl kill --signal=KILL {' '.join(units)} (systemd starts it again; systemctl restart might wait for long)"
+def starts(looks: list[units.State]) -> int:
+    """How often a unit's process was seen to be started again, or systemd says so, since the first look."""
+    runs = {state.invocation for state in looks if state.invocation}
+    return max(looks[-1].restarts - looks[0].restarts, len(runs) - 1)
 
 
-def unit_states(units: list[str]) -> dict[str, dict[str, str]]:
-    """ActiveState, MainPID and NRestarts of units, by unit."""
-    if not units:
-        return {}
-    command = ["/usr/bin/systemctl", "show", "--property=ActiveState,MainPID,NRestarts", "--", *units]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in output.strip().split("\n\n")]
-    return dict(zip(units, blocks, strict=True))
+def ends_again_and_again(looks: list[units.State]) -> bool:
+    """Whether a unit's process has ended, and was started again, too often to expect it to stay up."""
+    return starts(looks) >= RESTARTS
 
 
 def redacted(text: str) -> str:
@@ -368,7 +359,8 @@ def main() -> None:
     if not config["workers"] and not config["beat_unit"]:
         print("No worker and no Beat runs here.")
         return
-    sys.path.insert(0, "")
+    # The project's modules in place of those beside this file.
+    sys.path[:] = ["", *(path for path in sys.path if path not in ("", str(Path(__file__).parent)))]
     # What the app itself prints may hold anything, so it is not passed on.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
