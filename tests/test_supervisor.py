@@ -346,7 +346,8 @@ def stopping() -> Iterator[Running]:
     program = f"command={python} {{folder}}/deaf.py {{folder}}/{{{{name}}}}.quit\nstartsecs=1\nstopwaitsecs=60\n"
     with supervisord() as running:
         folder = running.folder
-        (folder / "words").mkdir()
+        for name in ("words", "marks"):
+            (folder / name).mkdir()
         (folder / "deaf.py").write_text(DEAF)
         (folder / "stop.py").write_text(
             LISTENER.format(
