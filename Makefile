@@ -1,7 +1,7 @@
 # Thin: each target is one script or one playbook. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-destroy check test test-app lint bench prove secrets lock adopt environment
+.PHONY: help setup demo demo-destroy check test test-app lint bench prove secrets lock adopt environment drain restart
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -33,8 +33,8 @@ bench: setup ## measure a run that changes nothing, throughput and memory of the
 	@bench/memory
 	@bench/enqueue
 
-prove: setup ## what needs time: 2,000 orders and 10,000 mails counted, the stack on virtual machines of each Debian: an hour
-	@bin/test counts vm
+prove: setup ## what needs time: 2,000 orders, 10,000 mails and 40,000 tasks over restarts counted, six foreign projects, virtual machines of each Debian: two hours
+	@bin/test counts stops six-projects vm
 
 secrets: setup ## write group_vars/ENV/vault.yml, encrypted, with strong random values: make secrets ENV=production
 	@bin/secrets $(ENV)
@@ -44,6 +44,12 @@ adopt: setup ## write an environment for a project as it is: make adopt ENV=shop
 
 environment: setup ## write an environment for a project like app/: make environment ENV=shop
 	@bin/environment "$(ENV)"
+
+drain: setup ## take workers down without losing a task: make drain ENV=production [WORKERS=critical,images] [HOSTS=server-1]
+	@bin/workers drain "$(ENV)" "$(WORKERS)" "$(HOSTS)"
+
+restart: setup ## restart workers in the same way, and prove that they consume: make restart ENV=production [WORKERS=...] [HOSTS=...]
+	@bin/workers restart "$(ENV)" "$(WORKERS)" "$(HOSTS)"
 
 lock: setup ## renew all hash-locked requirements
 	@bin/lock

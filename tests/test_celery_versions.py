@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
@@ -25,6 +26,7 @@ VERSIONS = ("5.2.7", "5.4.0", "5.6.3", "5.7.0")
 WORKERS = [{"name": "mail", "queues": ["mail", "sms"], "concurrency": 1, "time_limit": 60, "soft_time_limit": 30}]
 PROJECT = """
 import os
+import time
 from pathlib import Path
 from celery import Celery
 
@@ -33,11 +35,12 @@ application = Celery("parcels")
 
 
 class Configuration:
-    BROKER_URL = "filesystem://"
-    BROKER_TRANSPORT_OPTIONS = {
-        **dict.fromkeys(("data_folder_in", "data_folder_out", "control_folder"), str(folder / "messages")),
-        "polling_interval": 0.1,
-    }
+    BROKER_URL = os.environ.get("BROKER", "filesystem://")
+    if "BROKER" not in os.environ:
+        BROKER_TRANSPORT_OPTIONS = {
+            **dict.fromkeys(("data_folder_in", "data_folder_out", "control_folder"), str(folder / "messages")),
+            "polling_interval": 0.1,
+        }
     CELERY_DEFAULT_QUEUE = "mail"
     CELERY_ROUTES = {"parcels.tick": {"queue": "sms"}}
     CELERYBEAT_SCHEDULE = {"tick": {"task": "parcels.tick", "schedule": 1}}
@@ -51,6 +54,12 @@ application.config_from_object(Configuration)
 @application.task(name="parcels.tick")
 def tick():
     (folder / "ticked").touch()
+
+
+@application.task(name="parcels.hold")
+def hold(name):
+    while not (folder / name).exists():
+        time.sleep(0.1)
 """
 # systemd lies outside: its answers are given.
 LOOK = """
@@ -145,12 +154,27 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
             folder = tmp_path_factory.mktemp("celery") / "venv"
             uv = (find_uv_bin(), "--quiet")
             subprocess.run([*uv, "venv", f"--python={sys.executable}", str(folder)], check=True)
-            install = (*uv, "pip", "install", f"--python={folder}/bin/python", f"celery=={version}")
+            install = (*uv, "pip", "install", f"--python={folder}/bin/python", f"celery[redis]=={version}", "packaging")
             subprocess.run(install, check=True)
             made[version] = folder
         return made[version]
 
     return make
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[str]:
+    """The URL of a Redis of the test's own."""
+    socket = tmp_path / "redis.sock"
+    options = ("--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path))
+    server = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not socket.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield f"redis+socket://{socket}"
+    server.terminate()
+    server.wait(timeout=30)
 
 
 @pytest.fixture
@@ -216,3 +240,62 @@ def test_a_worker_that_takes_nothing_is_found_without_results_too(release: Calla
             os.kill(int(child), signal.SIGCONT)
     assert said.returncode == 1, said.stdout
     assert "A task sent through the queue mail did not come back" in said.stdout
+
+
+def ask(release: Release, *, cancel: bool = False) -> dict[str, Any]:
+    """What the worker says that it does."""
+    config = {"app": "parcels:application", "workers": ["mail"], "cancel": cancel}
+    program = (ROOT / "roles/celery/files/ask_workers.py").read_text()
+    done = subprocess.run(
+        release.python("-", json.dumps(config)),
+        input=program,
+        cwd=release.folder / "source",
+        env=release.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout).get("mail", {})
+
+
+@pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
+def test_a_worker_says_what_it_does_and_takes_no_more_once_it_is_told(
+    redis: str, release: Callable[..., Release], version: str
+) -> None:
+    """One task runs, one is taken ahead, one has its time; what comes later stays where it is."""
+    running = release(version, BROKER=redis)
+    ticked(running)
+    running.running.pop("parcels-beat.service").kill()
+    send = (
+        "import sys; sys.path.insert(0, ''); from parcels import hold; hold.apply_async(args=['third'], countdown=3600); "
+        "[hold.delay(name) for name in ('first', 'second')]"
+    )
+    subprocess.run(running.python("-c", send), cwd=running.folder / "source", env=running.environment, check=True)
+    found = until(
+        lambda: (seen := ask(running)) and seen["tasks"] and seen["waiting"] and seen["scheduled"] and seen, running
+    )
+    (task,) = found["tasks"]
+    assert (task["name"], task["acknowledged"]) == ("parcels.hold", True)
+    assert (found["waiting"], found["scheduled"], sorted(found["queues"])) == (1, 1, ["mail", "sms"])
+    assert ask(running, cancel=True)["queues"] == []
+    subprocess.run(running.python("-c", send), cwd=running.folder / "source", env=running.environment, check=True)
+    for name in ("first", "second"):
+        (running.folder / name).touch()
+    until(lambda: (seen := ask(running)) and not seen["tasks"] and not seen["waiting"], running)
+    count = (
+        "import os, redis; print(redis.Redis(unix_socket_path=os.environ['BROKER'].partition('://')[2]).llen('mail'))"
+    )
+    left = subprocess.run(
+        running.python("-c", count), env=running.environment, check=True, capture_output=True, text=True
+    )
+    assert left.stdout.strip() == "3"
+
+
+def until(look: Callable[[], Any], release: Release) -> Any:
+    """What a look returns once that is true."""
+    deadline = time.monotonic() + 60
+    while not (found := look()):
+        assert time.monotonic() < deadline, release.logs()
+        time.sleep(0.1)
+    return found

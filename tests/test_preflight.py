@@ -498,7 +498,15 @@ def test_what_a_host_does_not_have_is_not_promised(problems: Callable[..., list[
     """Each process with its share, the sum, the host's memory, and where to change them."""
     [sentence] = problems({"django_app_web_memory_max": "2G"}, facts={"memtotal_mb": 3000})
     assert sentence.startswith("memory_overcommit_percent is 100, but what runs on server-1 may take ")
-    for word in ("it has 3000 MiB: web 2048, ", "worker-critical 256", "beat 192", "flower 192", "Redis 225", MAIN):
+    for word in (
+        "it has 3000 MiB: web 2048, ",
+        "worker-critical 256",
+        "beat 176",
+        "watch 96",
+        "flower 192",
+        "Redis 225",
+        MAIN,
+    ):
         assert word in sentence
     for name in ("memory", "celery", "web", "redis", "postgresql", "flower"):
         assert f"group_vars/all/{name}.yml" in sentence

@@ -8,6 +8,7 @@ from typing import Any
 from ansible_collections.stockpot.stack.plugins.plugin_utils import (
     addresses,
     commands,
+    draining,
     environment,
     gunicorn,
     nginx,
@@ -43,5 +44,6 @@ class FilterModule:
             "redis_memory_bytes": redis.memory_bytes,
             "release_links": placed.release_links,
             "shared_folders": placed.shared_folders,
+            "worker_table": draining.table,
             "without_secrets": environment.without_secrets,
         }

@@ -7,6 +7,7 @@ Each function takes a role's arguments by their full names, as `arguments.collec
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,18 @@ STOP_MARGIN = 30
 # How Beat is made to answer pings, and the first Celery that knows it.
 ANSWERS = "--enable-remote-control"
 BEAT_REMOTE_CONTROL = Version("5.7.0rc1")
+# What looks at workers and Beat, as the role celery installs it.
+LOOKING = "/usr/local/lib/stockpot/celery"
+# The watch's times beside its patience, in seconds: from one look to the next, for an answer, for a worker that starts, for one that
+# lost its broker (Celery tries again after 30 at most), for one that is deaf again and again, and for a look, which then hangs.
+WATCH_TIMES = {
+    "interval": 10,
+    "answer": 3,
+    "start_patience": 120,
+    "reconnect": 35,
+    "longest_patience": 600,
+    "longest_look": 60,
+}
 # What a pool takes no notice of, or does not start with (Celery 5.7, celery/concurrency).
 _PROCESSES_ONLY = ("max_tasks_per_child", "max_memory_per_child", "soft_time_limit")
 NO_USE_IN_POOL = {
@@ -120,7 +133,7 @@ def _writable_paths(given: Mapping[str, Any]) -> list[str]:
 
 
 def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """This host's workers and, where it runs here, Beat.
+    """This host's workers, Beat where it runs here, and the watch over them.
 
     Args:
         given: the arguments of celery, and `inventory_hostname`, which is looked up in a worker's `hosts`.
@@ -178,7 +191,39 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
                 **_limits(given, "celery_beat_"),
             )
         )
+    if definitions and given["celery_watch"]:
+        definitions.append(_watch(given, common, definitions))
     return definitions
+
+
+def _watch(given: Mapping[str, Any], common: Mapping[str, Any], watched: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The watch, which has the environment of what it looks at first."""
+    application, metrics = given["celery_application"], given["celery_watch_metrics_file"]
+    look = celery_canary(watched, given["celery_workers"], given["celery_worker_defaults"], application)
+    config = {
+        **{key: look[key] for key in ("workers", "beat_unit", "beat_remote_control")},
+        **WATCH_TIMES,
+        "app": given["celery_app"],
+        "application": application,
+        "patience": given["celery_watch_patience"],
+        "metrics_file": metrics,
+    }
+    folder, state = posixpath.dirname(metrics), f"/var/lib/{given['celery_state_directory']}"
+    return _definition(
+        **common | {"writable_paths": [folder] if metrics and folder != state else []},
+        name="watch",
+        phase="workers",
+        description=f"{application}: watch over Celery's workers and Beat",
+        command=[
+            f"{given['celery_release_path']}/venv/bin/python",
+            f"{LOOKING}/watch.py",
+            json.dumps(config, sort_keys=True),
+        ],
+        configuration_files=[f"{LOOKING}/{name}" for name in ("stockpot_units.py", "watch.py")],
+        environment=watched[0].get("environment", {}),
+        stop_timeout=10,
+        memory_max=given["celery_watch_memory_max"],
+    )
 
 
 def knows_beat_remote_control(given: Mapping[str, Any]) -> bool:
@@ -299,6 +344,7 @@ def celery_canary(
     workers: Iterable[Mapping[str, Any]],
     worker_defaults: Mapping[str, Any],
     application: str,
+    only: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What the canary has to find on this host.
 
@@ -307,10 +353,12 @@ def celery_canary(
         workers: `celery_workers`.
         worker_defaults: `celery_worker_defaults`.
         application: `celery_application`.
+        only: names of workers, where nothing but them is looked at; none for all.
 
     Returns:
-        `workers` with name, unit, queues and pool of each, `beat_unit`, which is empty where Beat does not run, `beat_remote_control`,
-        whether it answers, and `environment_files`, those of the host's first worker or of its Beat: the canary reads what they read.
+        `workers` with name, unit, queues, pool and stop_timeout of each, `beat_unit`, which is empty where Beat does not run, `beat_remote_control`,
+        whether it answers, `routes`, whether the queues that the app sends to are looked at, and `environment_files`, those of the host's first
+        worker or of its Beat: the canary reads what they read.
     """
     definitions = list(definitions)
     complete = complete_workers({"celery_workers": workers, "celery_worker_defaults": worker_defaults})
@@ -322,11 +370,13 @@ def celery_canary(
                 "unit": units[f"worker-{worker['name']}"],
                 "queues": worker["queues"],
                 "pool": pool_of(worker),
+                "stop_timeout": _stop_timeout(worker),
             }
             for worker in instances(complete)
-            if f"worker-{worker['name']}" in units
+            if f"worker-{worker['name']}" in units and (not only or worker["name"] in only)
         ],
-        "beat_unit": units.get("beat", ""),
+        "routes": not only,
+        "beat_unit": units.get("beat", "") if not only else "",
         "beat_remote_control": any(ANSWERS in definition["command"] for definition in definitions),
         "environment_files": environment_files(definitions[0], application) if definitions else [],
     }

@@ -43,6 +43,8 @@ def run(
     host: Host, host_name: str, converge_again: Callable[..., Any], wait_until: Callable[..., Any]
 ) -> dict[str, Any]:
     """A run with the changed list, while a worker that is to go and one that is to move have a task; then one with the list as it was."""
+    # Other tests may have written what they read.
+    assert converge_again(limit=host_name).returncode == 0
     tasks = {queue: uuid.uuid4().hex for queue in ("pages", "threads")}
     for queue, name in tasks.items():
         press(host, f"page.apply_async(args=['{name}', 40], queue='{queue}')")

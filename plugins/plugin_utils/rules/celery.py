@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import (
     NO_USE_IN_POOL,
+    WATCH_TIMES,
     complete_workers,
     instances,
     pool_of,
@@ -18,6 +19,10 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns impo
 from packaging.version import InvalidVersion, Version
 
 OLDEST = Version("5.2")
+# Two looks of the watch and a half; seconds.
+SHORTEST_PATIENCE = 25
+# A worker with one of these is a Beat, too.
+EMBEDDED_BEAT = ("-B", "--beat")
 POSITIVE = (
     "instances",
     "concurrency",
@@ -49,12 +54,29 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         where = f"celery_workers: worker {worker['name']!r}: environment"
         found += environment_problems(worker.get("environment", {}), where)
     found += limit_problems(given, "celery_beat_")
+    found += _watch(given)
     consumed = {queue for worker in workers for queue in worker["queues"]}
     found += [
         f"celery_routed_queues: no worker consumes {queue!r}; add it to the `queues` of a worker in celery_workers."
         for queue in given["celery_routed_queues"]
         if queue not in consumed
     ]
+    return found
+
+
+def _watch(given: Mapping[str, Any]) -> list[str]:
+    found = []
+    patience, metrics = given["celery_watch_patience"], given["celery_watch_metrics_file"]
+    if not SHORTEST_PATIENCE <= patience <= WATCH_TIMES["longest_patience"]:
+        found.append(
+            f"celery_watch_patience is {patience}; it has to be from {SHORTEST_PATIENCE} to {WATCH_TIMES['longest_patience']} seconds: a "
+            "healthy worker may take some to answer."
+        )
+    if metrics and not re.fullmatch(r"/.+/[^/]+\.prom", metrics):
+        found.append(
+            f"celery_watch_metrics_file is {metrics}; it has to be an absolute path that ends in .prom, or empty: the node exporter "
+            "reads no other."
+        )
     return found
 
 
@@ -71,7 +93,23 @@ def _version(version: str) -> str:
 
 
 def _problems(worker: Mapping[str, Any]) -> list[str]:
-    return [*_names(worker), *_pool(worker), *_numbers(worker), *_times(worker), *limit_problems(worker)]
+    return [
+        *_names(worker),
+        *_pool(worker),
+        *_numbers(worker),
+        *_times(worker),
+        *_beat(worker),
+        *limit_problems(worker),
+    ]
+
+
+def _beat(worker: Mapping[str, Any]) -> list[str]:
+    return [
+        f"its options have {option}, a Beat in the worker: every host that runs it would send every schedule. Remove it, and set celery_beat "
+        "for one host."
+        for option in EMBEDDED_BEAT
+        if option in worker.get("options", [])
+    ]
 
 
 def _names(worker: Mapping[str, Any]) -> list[str]:

@@ -24,6 +24,7 @@ BLOCK = 8192
 VARIABLES = {
     "web": "django_app_web_memory_max",
     "beat": "celery_beat_memory_max",
+    "watch": "celery_watch_memory_max",
     "flower": "flower_memory_max",
 }
 

@@ -1,7 +1,7 @@
 """Looks at an application's workers and Beat from inside its own environment, and sends a task through every queue.
 
 Runs with the release's Python, as the application's user, in the project's folder, from which the app is loaded. Its one argument is JSON:
-app, workers (name, unit, queues, pool), beat_unit, beat_remote_control, routed_queues, timeout (seconds).
+app, workers (name, unit, queues, pool), beat_unit, beat_remote_control, routes, routed_queues, timeout (seconds).
 Prints sentences, those about what is wrong first and with the fix; then the exit status is 1.
 Needs nothing from the application: celery.accumulate is built into every Celery app.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import re
 import sys
 import time
 import traceback
@@ -49,9 +48,11 @@ class Canary:
 
     def run(self) -> None:
         """Everything; what is wrong ends up in `problems`."""
+        self.notes += warnings(self.app.conf.broker_transport_options)
         before = self.check_workers()
         self.send_tasks(before)
-        self.check_routes()
+        if self.config["routes"]:
+            self.check_routes()
         self.check_beat()
 
     def check_workers(self) -> dict[str, Any]:
@@ -263,6 +264,16 @@ class Canary:
             )
 
 
+def warnings(options: dict[str, Any]) -> list[str]:
+    """What is dangerous in the app's broker_transport_options."""
+    if not options.get("retry_on_timeout"):
+        return []
+    return [
+        "Warning: the app's broker_transport_options have retry_on_timeout: a worker whose subscription breaks then waits in redis-py for ever, "
+        "up but deaf, until the watch ends it. Take it out of the project's settings; Celery connects again by itself."
+    ]
+
+
 def worker_problem(
     node: str,
     worker: dict[str, Any],
@@ -320,11 +331,6 @@ def ends_again_and_again(looks: list[units.State]) -> bool:
     return starts(looks) >= RESTARTS
 
 
-def redacted(text: str) -> str:
-    """Text without the passwords of any URL in it."""
-    return re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1********@", text)
-
-
 def look(config: dict[str, Any]) -> tuple[list[str], list[str]]:
     """What is wrong, and what else there is to say."""
     from celery.app.utils import find_app
@@ -367,7 +373,7 @@ def main() -> None:
             problems, notes = look(config)
         except Exception:
             problems, notes = ["The canary itself failed:\n" + traceback.format_exc()], []
-    print(redacted("\n".join([*problems, *notes])))
+    print(units.redacted("\n".join([*problems, *notes])))
     sys.exit(1 if problems else 0)
 
 

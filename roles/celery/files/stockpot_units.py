@@ -6,6 +6,7 @@ A process that systemd runs is a service, `shop-beat.service`; one that supervis
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -144,3 +145,8 @@ def mend_by_killing(units: list[str]) -> str:
             "for long)"
         )
     return f"mend with: systemctl kill --signal=KILL {' '.join(units)} (systemd starts it again; systemctl restart might wait for long)"
+
+
+def redacted(text: str) -> str:
+    """Text without the passwords of any URL in it."""
+    return re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1********@", text)

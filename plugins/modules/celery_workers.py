@@ -1,0 +1,252 @@
+#!/usr/bin/python
+"""Ansible module: asks a host's Celery workers what they do, and stops and starts them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import ServiceError, Systemctl
+
+DOCUMENTATION = """
+---
+module: celery_workers
+short_description: Ask Celery workers of this host what they do, stop and start them
+description:
+  - Tells workers what is asked for, without waiting for it, and says how all that are named are then. M(stockpot.stack.celery_drain) runs it
+    again and again.
+options:
+  workers:
+    description: The workers to say something of.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: As its node's name has it before the C(@).
+        type: str
+        required: true
+      unit:
+        description: The unit that it runs in.
+        type: str
+        required: true
+      quit_signal:
+        description: What makes it give back its tasks and end.
+        type: str
+        default: SIGQUIT
+      mark_seconds:
+        description: How long the watch keeps off it, from O(cancel) on.
+        type: int
+        default: 0
+  cancel:
+    description: Names of workers that are to take no more from their queues, until they are started anew.
+    type: list
+    elements: str
+    default: []
+  stop:
+    description: Names of workers that are to end, gracefully.
+    type: list
+    elements: str
+    default: []
+  quit:
+    description: Names of workers that are being stopped, and are to give back what they have.
+    type: list
+    elements: str
+    default: []
+  start:
+    description: Names of workers to start.
+    type: list
+    elements: str
+    default: []
+  app:
+    description: What C(celery -A) is given.
+    type: str
+    required: true
+  user:
+    description: Who asks them.
+    type: str
+    required: true
+  release_path:
+    description: The folder that holds the project in source/ and its virtualenv in venv/.
+    type: path
+    required: true
+  environment_files:
+    description: The files with the project's variables; a later one wins.
+    type: list
+    elements: path
+    required: true
+  script:
+    description: The program that asks them.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Asks, and tells nobody anything.
+"""
+
+EXAMPLES = """
+- name: Ask a worker what it does
+  stockpot.stack.celery_workers:
+    workers: [{name: mail, unit: shop-worker-mail.service}]
+    app: config
+    user: shop
+    release_path: /srv/shop/current
+    environment_files: [/etc/shop/environment]
+    script: "{{ lookup('ansible.builtin.file', 'ask_workers.py') }}"
+  register: asked
+"""
+
+RETURN = """
+seen:
+  description: >-
+    By name the C(ActiveState) of its unit, whether it C(answers), and if so its C(tasks) (id, name, seconds, acknowledged), the number of messages
+    C(waiting) in it and C(scheduled) for a time, and the C(queues) that it consumes.
+  returned: always
+  type: dict
+problem:
+  description: Why nobody could be asked; empty when they could.
+  returned: always
+  type: str
+"""
+
+MARKS = Path("/run/stockpot/stopping")
+# Importing a project may take its time; seconds.
+ASK_TIMEOUT = 120
+NAMES = ("cancel", "stop", "quit", "start")
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "workers": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "unit": {"type": "str", "required": True},
+            "quit_signal": {"type": "str", "default": "SIGQUIT"},
+            "mark_seconds": {"type": "int", "default": 0},
+        },
+    },
+    **{name: {"type": "list", "elements": "str", "default": []} for name in NAMES},
+    "app": {"type": "str", "required": True},
+    "user": {"type": "str", "required": True},
+    "release_path": {"type": "path", "required": True},
+    "environment_files": {"type": "list", "elements": "path", "required": True},
+    "script": {"type": "str", "required": True},
+}
+
+
+class Workers:
+    """The workers of one call.
+
+    Args:
+        parameters: the module's, complete.
+        systemctl: runs systemctl.
+        marks: the folder of what the watch keeps off.
+    """
+
+    def __init__(self, parameters: Mapping[str, Any], systemctl: Systemctl, marks: Path = MARKS) -> None:
+        self.given = parameters
+        self.workers: dict[str, dict[str, Any]] = {worker["name"]: worker for worker in parameters["workers"]}
+        self.systemctl = systemctl
+        self.marks = marks
+
+    def tell(self) -> None:
+        """Stop, quit and start what is to be.
+
+        Raises:
+            ServiceError: systemd refuses.
+        """
+        for name in self.given["cancel"]:
+            self._mark(self.workers[name])
+        if stopped := self._units("stop"):
+            self.systemctl.run("stop", "--no-block", "--", *stopped)
+        for name in self.given["quit"]:
+            worker = self.workers[name]
+            self.systemctl.run("kill", "--kill-whom=main", f"--signal={worker['quit_signal']}", "--", worker["unit"])
+        if started := self._units("start"):
+            self.systemctl.run("reset-failed", "--", *started)
+            self.systemctl.run("start", "--no-block", "--", *started)
+
+    def look(self, *, cancel: bool) -> tuple[dict[str, dict[str, Any]], str]:
+        """How all of them are, and why nobody could be asked.
+
+        Args:
+            cancel: tell those that are to be to take no more.
+        """
+        states = {state.unit: state.active for state in self.systemctl.show(self._all()).values()}
+        seen: dict[str, dict[str, Any]] = {
+            name: {"active": states[worker["unit"]], "answers": False} for name, worker in self.workers.items()
+        }
+        for name, worker in self.workers.items():
+            if seen[name]["active"] in ("inactive", "failed"):
+                self._mark_of(worker).unlink(missing_ok=True)
+        # What is being stopped does not answer any more.
+        asked = [name for name in self.workers if seen[name]["active"] == "active"]
+        answers, problem = self._ask(asked, cancel=cancel) if asked else ({}, "")
+        if problem and cancel:
+            for worker in self.workers.values():
+                self._mark_of(worker).unlink(missing_ok=True)
+        for name, answer in answers.items():
+            seen[name] |= {"answers": True, **answer}
+        return seen, problem
+
+    def _ask(self, names: list[str], *, cancel: bool) -> tuple[dict[str, Any], str]:
+        given = self.given
+        config = {"app": given["app"], "workers": names, "cancel": cancel}
+        done = subprocess.run(
+            [
+                *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"),
+                f"--uid={given['user']}",
+                *(f"--property=EnvironmentFile={path}" for path in given["environment_files"]),
+                f"--property=WorkingDirectory={given['release_path']}/source",
+                *(f"{given['release_path']}/venv/bin/python", "-", json.dumps(config).replace("$", "$$")),
+            ],
+            input=given["script"],
+            capture_output=True,
+            text=True,
+            timeout=ASK_TIMEOUT,
+            check=False,
+        )
+        if done.returncode != 0:
+            return {}, (done.stdout.strip() or done.stderr.strip()).replace("\n", " ")
+        return json.loads(done.stdout), ""
+
+    def _all(self) -> list[str]:
+        return [worker["unit"] for worker in self.workers.values()]
+
+    def _units(self, what: str) -> list[str]:
+        return [self.workers[name]["unit"] for name in self.given[what]]
+
+    def _mark(self, worker: Mapping[str, Any]) -> None:
+        """Say to the watch until when it is to keep off, in one step."""
+        self.marks.mkdir(parents=True, exist_ok=True)
+        mark = self._mark_of(worker)
+        new = mark.with_name(f".{mark.name}")
+        new.write_text(f"{int(time.time()) + worker['mark_seconds']}\n")
+        new.replace(mark)
+
+    def _mark_of(self, worker: Mapping[str, Any]) -> Path:
+        return self.marks / worker["unit"].rpartition(".")[0]
+
+
+def main() -> None:
+    """Ansible's entry point."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    workers = Workers(module.params, Systemctl())
+    told = any(module.params[name] for name in NAMES) and not module.check_mode
+    try:
+        if told:
+            workers.tell()
+        seen, problem = workers.look(cancel=told and bool(module.params["cancel"]))
+    except (ServiceError, OSError, subprocess.TimeoutExpired) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=told, seen=seen, problem=problem)
+
+
+if __name__ == "__main__":
+    main()
