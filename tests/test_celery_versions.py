@@ -61,6 +61,48 @@ def hold(name):
     while not (folder / name).exists():
         time.sleep(0.1)
 """
+ORDERS = """
+import re
+from celery import Celery, shared_task
+
+app = Celery("orders", broker="redis://broker.invalid:6379/0")
+
+
+def by_function(name, args, kwargs, options, task=None, **kw):
+    return {"queue": "by_function"} if name == "orders.ship" else None
+
+
+app.conf.update(
+    task_default_queue="plain",
+    task_routes=([("orders.pay", {"queue": "by_name"}), (re.compile("^mail[.]"), "by_pattern")], by_function),
+    task_acks_late=True,
+    task_time_limit=600,
+    broker_transport_options={"visibility_timeout": 7200, "retry_on_timeout": True},
+)
+
+
+@app.task(name="orders.pay")
+def pay():
+    pass
+
+
+@app.task(name="orders.print", queue="by_itself", time_limit=5000, acks_late=False)
+def print_order():
+    print("noise")
+
+
+@app.task(name="orders.ship")
+def ship():
+    pass
+
+
+@shared_task(name="orders.rest")
+def rest():
+    pass
+
+
+print("more noise")
+"""
 # systemd lies outside: its answers are given.
 LOOK = """
 import json, sys
@@ -120,7 +162,7 @@ class Release:
             for unit, process in self.running.items()
         }
         config = processes.celery_canary(self.definitions, WORKERS, {}, "parcels")
-        config |= {"app": "parcels:application", "routed_queues": [], "timeout": timeout}
+        config |= {"app": "parcels:application", "routed_queues": [], "foreign_queues": [], "timeout": timeout}
         return subprocess.run(
             [
                 *self.python("-c", LOOK),
@@ -290,6 +332,68 @@ def test_a_worker_says_what_it_does_and_takes_no_more_once_it_is_told(
         running.python("-c", count), env=running.environment, check=True, capture_output=True, text=True
     )
     assert left.stdout.strip() == "3"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_app_says_where_its_tasks_go_and_how_long_they_may_take(
+    tmp_path: Path, environments: Callable[[str], Path], version: str
+) -> None:
+    """Without a broker that answers; by each kind of route, by old names and new ones."""
+    (tmp_path / "orders.py").write_text(ORDERS)
+    done = subprocess.run(
+        [str(environments(version) / "bin/python"), "-", json.dumps({"app": "orders"})],
+        input=(ROOT / "roles/celery/files/stockpot_app.py").read_text(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    facts = json.loads(done.stdout)
+    assert facts.pop("queues") == {
+        "plain": "the app's task_default_queue",
+        "by_name": "the task orders.pay goes there",
+        "by_itself": "the task orders.print goes there",
+        "by_pattern": "task_routes sends ^mail[.] there",
+        "by_function": "the task orders.ship goes there",
+    }
+    # From 5.7 on it is the tasks' own.
+    common = 600 if version.startswith("5.7") else None
+    late = {"time_limit": common, "soft_time_limit": None, "acks_late": True}
+    assert facts.pop("tasks") == [
+        {"name": "orders.pay", "queue": "by_name", **late},
+        {"name": "orders.print", "queue": "by_itself", "time_limit": 5000, "soft_time_limit": None, "acks_late": False},
+        {"name": "orders.rest", "queue": "plain", **late},
+        {"name": "orders.ship", "queue": "by_function", **late},
+    ]
+    limits = {"time_limit": 600, "soft_time_limit": None}
+    assert facts == {**limits, "broker": "redis", "visibility_timeout": 7200, "retry_on_timeout": True}
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        (
+            "raise RuntimeError('redis://celery:hunter2@broker:6379 is down')",
+            "redis://celery:********@broker:6379 is down",
+        ),
+    ],
+)
+def test_an_app_that_cannot_be_loaded_says_why_without_a_password(
+    tmp_path: Path, environments: Callable[[str], Path], source: str, said: str
+) -> None:
+    (tmp_path / "orders.py").write_text(source)
+    done = subprocess.run(
+        [str(environments(VERSIONS[-1]) / "bin/python"), "-", json.dumps({"app": "orders"})],
+        input=(ROOT / "roles/celery/files/stockpot_app.py").read_text(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert said in done.stdout
 
 
 def until(look: Callable[[], Any], release: Release) -> Any:

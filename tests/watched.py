@@ -187,7 +187,11 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 near, _address = self.listener.accept()
-                far = socket.create_connection(("127.0.0.1", self.port))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self.port))
+                except ConnectionRefusedError:
+                    near.close()
+                    continue
                 self._open += [near, far]
                 for source, target in ((near, far), (far, near)):
                     threading.Thread(target=self._pass, args=(source, target), daemon=True).start()

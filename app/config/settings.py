@@ -208,8 +208,9 @@ CELERY: dict[str, Any] = {
     "task_send_sent_event": True,
     "task_always_eager": env.bool("CELERY_TASK_ALWAYS_EAGER", False),  # for tests only
     # Limits, and what happens to a task whose process is lost
-    "task_time_limit": env.int("CELERY_TASK_TIME_LIMIT", 1800),
-    "task_soft_time_limit": env.int("CELERY_TASK_SOFT_TIME_LIMIT", 1500),
+    # From Celery 5.7 on a limit here wins over that of every worker's command line: by default there is none.
+    "task_time_limit": env.int("CELERY_TASK_TIME_LIMIT", 0) or None,
+    "task_soft_time_limit": env.int("CELERY_TASK_SOFT_TIME_LIMIT", 0) or None,
     "worker_prefetch_multiplier": 1,
     "task_acks_late": True,
     # A task whose process was killed is tried again as often as its max_retries say, and then fails for all to see; if the

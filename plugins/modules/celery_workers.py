@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from xmlrpc.client import Fault
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.stockpot.stack.plugins.module_utils.supervisor import NOT_RUNNING, Supervisor
 from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import ServiceError, Systemctl
 
 DOCUMENTATION = """
@@ -140,37 +142,113 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+class Services:
+    """Processes that systemd runs, by unit."""
+
+    def __init__(self) -> None:
+        self.systemctl = Systemctl()
+
+    def states(self, units: Sequence[str]) -> dict[str, str]:
+        """The ActiveState of each."""
+        return {unit: state.active for unit, state in self.systemctl.show(units).items()}
+
+    def stop(self, units: Sequence[str]) -> None:
+        """Begin to stop them."""
+        self.systemctl.run("stop", "--no-block", "--", *units)
+
+    def signal(self, unit: str, signal: str) -> None:
+        """Send a signal to the main process, unless it has ended."""
+        try:
+            self.systemctl.run("kill", "--kill-whom=main", f"--signal={signal}", "--", unit)
+        except ServiceError as error:
+            if "No main process" not in str(error):
+                raise
+
+    def start(self, units: Sequence[str]) -> None:
+        """Begin to start them."""
+        self.systemctl.run("reset-failed", "--", *units)
+        self.systemctl.run("start", "--no-block", "--", *units)
+
+
+class Programs:
+    """Processes that supervisor runs, each by the scope that it is in."""
+
+    STATES: ClassVar = {
+        **dict.fromkeys(("RUNNING", "STARTING"), "active"),
+        "BACKOFF": "activating",
+        "STOPPING": "deactivating",
+    }
+
+    def __init__(self) -> None:
+        self.supervisor = Supervisor()
+
+    def states(self, units: Sequence[str]) -> dict[str, str]:
+        """What systemd would call them."""
+        shown = self.supervisor.show([program(unit) for unit in units])
+        return {unit: self.STATES.get(shown[program(unit)].state, "inactive") for unit in units}
+
+    def stop(self, units: Sequence[str]) -> None:
+        """Begin to stop them."""
+        for unit in units:
+            self.supervisor.call("stopProcess", program(unit), False)
+
+    def signal(self, unit: str, signal: str) -> None:
+        """Send a signal to the main process, unless it has ended."""
+        try:
+            self.supervisor.call("signalProcess", program(unit), signal.removeprefix("SIG"))
+        except Fault as fault:
+            if fault.faultCode != NOT_RUNNING:
+                raise
+
+    def start(self, units: Sequence[str]) -> None:
+        """Begin to start them."""
+        for unit in units:
+            self.supervisor.call("startProcess", program(unit), False)
+
+
+def program(unit: str) -> str:
+    """What supervisor calls the process of a scope."""
+    return unit.removesuffix(".scope")
+
+
 class Workers:
     """The workers of one call.
 
     Args:
         parameters: the module's, complete.
-        systemctl: runs systemctl.
         marks: the folder of what the watch keeps off.
     """
 
-    def __init__(self, parameters: Mapping[str, Any], systemctl: Systemctl, marks: Path = MARKS) -> None:
+    def __init__(self, parameters: Mapping[str, Any], marks: Path = MARKS) -> None:
         self.given = parameters
         self.workers: dict[str, dict[str, Any]] = {worker["name"]: worker for worker in parameters["workers"]}
-        self.systemctl = systemctl
+        units = [worker["unit"] for worker in self.workers.values()]
+        self.managers = [
+            (manager(), mine)
+            for manager, mine in (
+                (Services, [unit for unit in units if not unit.endswith(".scope")]),
+                (Programs, [unit for unit in units if unit.endswith(".scope")]),
+            )
+            if mine
+        ]
         self.marks = marks
 
     def tell(self) -> None:
         """Stop, quit and start what is to be.
 
         Raises:
-            ServiceError: systemd refuses.
+            ServiceError, OSError, Fault: who runs them refuses, or does not answer.
         """
         for name in self.given["cancel"]:
             self._mark(self.workers[name])
-        if stopped := self._units("stop"):
-            self.systemctl.run("stop", "--no-block", "--", *stopped)
-        for name in self.given["quit"]:
-            worker = self.workers[name]
-            self.systemctl.run("kill", "--kill-whom=main", f"--signal={worker['quit_signal']}", "--", worker["unit"])
-        if started := self._units("start"):
-            self.systemctl.run("reset-failed", "--", *started)
-            self.systemctl.run("start", "--no-block", "--", *started)
+        for manager, mine in self.managers:
+            if stopped := [unit for unit in self._units("stop") if unit in mine]:
+                manager.stop(stopped)
+            for name in self.given["quit"]:
+                if (unit := self.workers[name]["unit"]) in mine:
+                    manager.signal(unit, self.workers[name]["quit_signal"])
+            if started := [unit for unit in self._units("start") if unit in mine]:
+                manager.start(started)
 
     def look(self, *, cancel: bool) -> tuple[dict[str, dict[str, Any]], str]:
         """How all of them are, and why nobody could be asked.
@@ -178,7 +256,7 @@ class Workers:
         Args:
             cancel: tell those that are to be to take no more.
         """
-        states = {state.unit: state.active for state in self.systemctl.show(self._all()).values()}
+        states = {unit: state for manager, mine in self.managers for unit, state in manager.states(mine).items()}
         seen: dict[str, dict[str, Any]] = {
             name: {"active": states[worker["unit"]], "answers": False} for name, worker in self.workers.items()
         }
@@ -216,9 +294,6 @@ class Workers:
             return {}, (done.stdout.strip() or done.stderr.strip()).replace("\n", " ")
         return json.loads(done.stdout), ""
 
-    def _all(self) -> list[str]:
-        return [worker["unit"] for worker in self.workers.values()]
-
     def _units(self, what: str) -> list[str]:
         return [self.workers[name]["unit"] for name in self.given[what]]
 
@@ -237,13 +312,13 @@ class Workers:
 def main() -> None:
     """Ansible's entry point."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    workers = Workers(module.params, Systemctl())
+    workers = Workers(module.params)
     told = any(module.params[name] for name in NAMES) and not module.check_mode
     try:
         if told:
             workers.tell()
         seen, problem = workers.look(cancel=told and bool(module.params["cancel"]))
-    except (ServiceError, OSError, subprocess.TimeoutExpired) as error:
+    except (ServiceError, OSError, Fault, subprocess.TimeoutExpired) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=told, seen=seen, problem=problem)
 

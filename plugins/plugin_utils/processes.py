@@ -158,7 +158,7 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
             command=[*program, "worker", *_worker_options(worker)],
             environment={**given["celery_environment"], **worker.get("environment", {})},
             # SIGTERM is a warm shutdown: no more work is taken, what runs ends; SIGQUIT gives back what is not acknowledged.
-            stop_timeout=_stop_timeout(worker),
+            stop_timeout=stop_timeout(worker),
             quit_signal="SIGQUIT",
             **_limits(worker),
         )
@@ -283,7 +283,8 @@ def pool_of(worker: Mapping[str, Any]) -> str:
     return worker.get("pool", "prefork")
 
 
-def _stop_timeout(worker: Mapping[str, Any]) -> int:
+def stop_timeout(worker: Mapping[str, Any]) -> int:
+    """Seconds that a complete worker's tasks have when it is stopped."""
     limit = max(worker.get("time_limit", 0), worker.get("soft_time_limit", 0))
     return worker.get("stop_timeout", int(limit) + STOP_MARGIN if limit else STOP_TIMEOUT)
 
@@ -375,7 +376,7 @@ def celery_canary(
                 "unit": units[f"worker-{worker['name']}"],
                 "queues": worker["queues"],
                 "pool": pool_of(worker),
-                "stop_timeout": _stop_timeout(worker),
+                "stop_timeout": stop_timeout(worker),
             }
             for worker in instances(complete)
             if f"worker-{worker['name']}" in units and (not only or worker["name"] in only)

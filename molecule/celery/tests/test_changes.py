@@ -38,6 +38,23 @@ def main_pids(host: Host) -> dict[str, str]:
     return dict(zip(names, shown.split(), strict=True))
 
 
+def test_a_list_without_a_queue_that_the_app_sends_to_is_refused_before_anything_changes(
+    host: Host, host_name: str, converge_again: Callable[..., Any]
+) -> None:
+    """The app itself is asked; nothing is restarted, nothing written."""
+    fewer = [worker for worker in WORKERS if worker["name"] != "pages"]
+    look = "find /etc/systemd/system /etc/press -type f -printf '%p %T@\\n' | sort"
+    before, files = main_pids(host), host.check_output(look)
+    refused = converge_again("-e", json.dumps({"celery_workers": fewer}), limit=host_name)
+    assert refused.returncode != 0
+    said = " ".join(refused.stdout.split())
+    assert "no worker consumes the queue 'pages' (the task press.page goes there)" in said
+    assert main_pids(host) == before
+    assert host.check_output(look) == files
+    allowed = {"celery_workers": fewer, "celery_foreign_queues": ["pages"]}
+    assert converge_again("--check", "-e", json.dumps(allowed), limit=host_name).returncode == 0
+
+
 @pytest.fixture(scope="module")
 def run(
     host: Host, host_name: str, converge_again: Callable[..., Any], wait_until: Callable[..., Any]
@@ -76,7 +93,7 @@ def test_only_what_has_changed_restarts(run: dict[str, Any]) -> None:
     assert set(before) - set(after) == gone
     assert set(after) - set(before) == {"worker-strings", "worker-whole"}
     kept = set(before) & set(after)
-    assert {name for name in kept if before[name] != after[name]} == {"worker-letters", "worker-solo"}
+    assert {name for name in kept if before[name] != after[name]} == {"watch", "worker-letters", "worker-solo"}
     assert "0" not in after.values()
 
 

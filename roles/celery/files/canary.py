@@ -1,7 +1,8 @@
 """Looks at an application's workers and Beat from inside its own environment, and sends a task through every queue.
 
 Runs with the release's Python, as the application's user, in the project's folder, from which the app is loaded. Its one argument is JSON:
-app, workers (name, unit, queues, pool), beat_unit, beat_remote_control, routes, routed_queues, timeout (seconds).
+app, workers (name, unit, queues, pool), beat_unit, beat_remote_control, routes, routed_queues, foreign_queues,
+timeout (seconds).
 Prints sentences, those about what is wrong first and with the fix; then the exit status is 1.
 Needs nothing from the application: celery.accumulate is built into every Celery app.
 """
@@ -18,6 +19,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import stockpot_app
 import stockpot_units as units
 
 POLL_SECONDS = 0.3
@@ -189,7 +191,10 @@ class Canary:
 
     def check_routes(self) -> None:
         """That some worker of the fleet consumes every queue the app sends tasks to."""
-        missing = self.routed()
+        missing = stockpot_app.routed(self.app)
+        missing.update((queue, "it is in celery_routed_queues") for queue in self.config["routed_queues"])
+        for queue in self.config["foreign_queues"]:
+            missing.pop(queue, None)
         for worker in self.workers.values():
             for queue in worker["queues"]:
                 missing.pop(queue, None)
@@ -205,25 +210,6 @@ class Canary:
             f"No worker consumes the queue {queue} ({why}): its tasks would wait for ever. Add it to a worker's `queues` in celery_workers."
             for queue, why in sorted(missing.items())
         ]
-
-    def routed(self) -> dict[str, str]:
-        """The queues that the app sends tasks to, each with how that is known."""
-        app = self.app
-        queues = {app.conf.task_default_queue: "the app's task_default_queue"}
-        for name, task in app.tasks.items():
-            if not name.startswith("celery."):
-                route = app.amqp.router.route(dict(task._get_exec_options()), name, task_type=task)
-                if queue := route.get("queue"):
-                    queues.setdefault(getattr(queue, "name", queue), f"the task {name} goes there")
-        routes = app.conf.task_routes or {}
-        for table in routes if isinstance(routes, (list, tuple)) else [routes]:
-            pairs = table.items() if isinstance(table, dict) else [table] if isinstance(table, (list, tuple)) else []
-            for pattern, route in pairs:
-                queue = route.get("queue") if isinstance(route, dict) else route
-                if queue:
-                    queues.setdefault(getattr(queue, "name", queue), f"task_routes sends {pattern} there")
-        queues.update((queue, "it is in celery_routed_queues") for queue in self.config["routed_queues"])
-        return queues
 
     def check_beat(self) -> None:
         """That Beat runs here, ticks, and is the only one."""

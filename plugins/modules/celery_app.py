@@ -1,0 +1,174 @@
+#!/usr/bin/python
+"""Ansible module: what a project's Celery app says of itself, asked once for a release and its variables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+---
+module: celery_app
+short_description: Ask a project's Celery app for its queues and limits
+description:
+  - Loads the app as its user, with its variables, and says which queues it sends to and how long its tasks may take. Nothing of it is run.
+  - A complete release (C(.complete) in its folder) does not change, so it is asked once for the same variables.
+options:
+  app:
+    description: What C(celery -A) is given.
+    type: str
+    required: true
+  user:
+    description: Who loads it.
+    type: str
+    required: true
+  release_path:
+    description: The folder that holds the project in source/ and its virtualenv in venv/.
+    type: path
+    required: true
+  environment_files:
+    description: The files with the project's variables; a later one wins.
+    type: list
+    elements: path
+    required: true
+  environment:
+    description: Lines of a file with further variables, which win over those.
+    type: str
+    default: ""
+  script:
+    description: The program that loads it.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: A release that is not there yet says nothing.
+"""
+
+EXAMPLES = """
+- name: Ask the app for its queues
+  stockpot.stack.celery_app:
+    app: config
+    user: shop
+    release_path: /srv/shop/current
+    environment_files: [/etc/shop/environment]
+    script: "{{ lookup('ansible.builtin.file', 'stockpot_app.py') }}"
+  register: asked
+"""
+
+RETURN = """
+facts:
+  description: What the program says; empty where there is no release.
+  returned: success
+  type: dict
+"""
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "app": {"type": "str", "required": True},
+    "user": {"type": "str", "required": True},
+    "release_path": {"type": "path", "required": True},
+    "environment_files": {"type": "list", "elements": "path", "required": True},
+    # Its values are in no output: the module returns none of them.
+    "environment": {"type": "str", "default": "", "no_log": True},
+    "script": {"type": "str", "required": True},
+}
+# Importing a project may take its time; seconds.
+TIMEOUT = 120
+
+
+class AppError(Exception):
+    """The app could not be asked; the message is complete."""
+
+
+def key(given: Mapping[str, Any]) -> str:
+    """Names what an app was asked with."""
+    texts = [given["app"], given["script"], given["environment"]]
+    texts += [Path(path).read_bytes().hex() for path in given["environment_files"]]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+def ask(given: Mapping[str, Any], environment_file: str) -> dict[str, Any]:
+    """What the app says.
+
+    Args:
+        given: the module's parameters.
+        environment_file: a file with its further variables.
+
+    Raises:
+        AppError: it cannot be loaded.
+    """
+    files = [*given["environment_files"], environment_file]
+    done = subprocess.run(
+        [
+            *(
+                "systemd-run",
+                "--quiet",
+                "--pipe",
+                "--wait",
+                "--collect",
+                "--service-type=exec",
+                f"--uid={given['user']}",
+            ),
+            *(f"--property=EnvironmentFile={path}" for path in files),
+            f"--property=WorkingDirectory={given['release_path']}/source",
+            *(f"{given['release_path']}/venv/bin/python", "-", json.dumps({"app": given["app"]}).replace("$", "$$")),
+        ],
+        input=given["script"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = done.stdout.strip() or done.stderr.strip()
+        raise AppError(f"celery_app: the app {given['app']} cannot be loaded: {said} Nothing was restarted.")
+    return json.loads(done.stdout)
+
+
+def facts(given: Mapping[str, Any], scratch: str) -> dict[str, Any]:
+    """What the app says, or has said.
+
+    Args:
+        given: the module's parameters.
+        scratch: a folder of root's.
+
+    Raises:
+        AppError: it cannot be loaded.
+    """
+    release = Path(os.path.realpath(given["release_path"]))
+    if not (release / "venv/bin/python").exists():
+        return {}
+    kept = release / f".celery-{key(given)}.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
+    with tempfile.NamedTemporaryFile("w", dir=scratch, suffix=".environment") as file:
+        file.write(given["environment"])
+        file.flush()
+        said = ask(given, file.name)
+    if (release / ".complete").exists():
+        new = kept.with_suffix(".new")
+        new.write_text(json.dumps(said))
+        new.replace(kept)
+    return said
+
+
+def main() -> None:
+    """Ansible's entry point."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    try:
+        said = facts(module.params, module.tmpdir)
+    except (AppError, OSError, subprocess.TimeoutExpired) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, facts=said)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What an app says of itself: the queues that it sends tasks to, its tasks' limits, and how long its broker waits for them.
+
+As a program it runs with the release's Python, as the application's user, in the project's folder, before the release takes effect. Its one
+argument is JSON: app. Prints JSON, or a sentence and exit status 1 when the app cannot be loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import sys
+from typing import Any
+
+
+def routed(app: Any) -> dict[str, str]:
+    """The queues that the app sends tasks to, each with how that is known."""
+    queues = {app.conf.task_default_queue: "the app's task_default_queue"}
+    for name in own_tasks(app):
+        queues.setdefault(queue_of(app, name), f"the task {name} goes there")
+    routes = app.conf.task_routes or {}
+    for table in routes if isinstance(routes, (list, tuple)) else [routes]:
+        for pattern, route in pairs(table):
+            queue = route.get("queue") if isinstance(route, dict) else route
+            if queue:
+                said = getattr(pattern, "pattern", pattern)
+                queues.setdefault(getattr(queue, "name", queue), f"task_routes sends {said} there")
+    return queues
+
+
+def pairs(table: Any) -> list[Any]:
+    """Patterns of names with their routes, of one element of task_routes; a function has none that could be listed."""
+    if isinstance(table, dict):
+        return list(table.items())
+    if not isinstance(table, (list, tuple)):
+        return []
+    return [table] if table and not isinstance(table[0], (list, tuple)) else list(table)
+
+
+def own_tasks(app: Any) -> list[str]:
+    """The names of the tasks that are not Celery's own."""
+    return sorted(name for name in app.tasks if not name.startswith("celery."))
+
+
+def queue_of(app: Any, name: str) -> str:
+    """The queue that a task goes to where its call names none."""
+    task = app.tasks[name]
+    route = app.amqp.router.route(dict(task._get_exec_options()), name, task_type=task)
+    queue = route.get("queue") or app.conf.task_default_queue
+    return getattr(queue, "name", queue)
+
+
+def facts(app: Any) -> dict[str, Any]:
+    """What `contracts` is given."""
+    options = app.conf.broker_transport_options or {}
+    transport = app.connection_for_write().transport
+    return {
+        "queues": routed(app),
+        "tasks": [
+            {
+                "name": name,
+                "queue": queue_of(app, name),
+                "time_limit": app.tasks[name].time_limit,
+                "soft_time_limit": app.tasks[name].soft_time_limit,
+                "acks_late": bool(app.tasks[name].acks_late),
+            }
+            for name in own_tasks(app)
+        ],
+        "time_limit": app.conf.task_time_limit,
+        "soft_time_limit": app.conf.task_soft_time_limit,
+        "broker": transport.driver_type,
+        "visibility_timeout": options.get("visibility_timeout", getattr(transport.Channel, "visibility_timeout", None)),
+        "retry_on_timeout": bool(options.get("retry_on_timeout")),
+    }
+
+
+def main() -> None:
+    """Print it."""
+    name = json.loads(sys.argv[1])["app"]
+    sys.path.insert(0, "")
+    # What the app itself prints may hold anything, so it is not passed on.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            from celery.app.utils import find_app
+
+            app = find_app(name)
+            # As a worker does: it loads the tasks.
+            app.loader.import_default_modules()
+            said = json.dumps(facts(app))
+        except (Exception, SystemExit) as error:
+            problem = re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1********@", f"{type(error).__name__}: {error}")
+        else:
+            problem = ""
+    print(problem or said)
+    sys.exit(1 if problem else 0)
+
+
+if __name__ == "__main__":
+    main()
