@@ -86,13 +86,6 @@ class Program:
         return self.is_up or self.state in ("STOPPING", "BACKOFF")
 
     @property
-    def active(self) -> str:
-        """The same as systemd would say it, its ActiveState."""
-        if self.is_up:
-            return "active"
-        return {"STOPPING": "deactivating", "BACKOFF": "activating"}.get(self.state, "inactive")
-
-    @property
     def end(self) -> str:
         """How it ended; supervisor keeps no exit status of a start in vain."""
         status = f"exit status {self.exit_status}" if self.state == "EXITED" else ""
@@ -235,17 +228,6 @@ class Supervisor:
                 )
             time.sleep(POLL_SECONDS)
             states = self.show(states)
-
-    def tell(self, method: str, name: str, *arguments: Any) -> None:
-        """Start, stop or signal a program, without waiting for what comes of it.
-
-        Raises:
-            ServiceError: supervisor refuses.
-        """
-        try:
-            self.call(method, name, *arguments)
-        except xmlrpc.client.Fault as fault:
-            raise ServiceError(f"supervisor: {method} {name}: {fault.faultString}") from fault
 
     def log(self, name: str) -> str:
         """The end of what a program has written."""
