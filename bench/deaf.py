@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from watched import Host, Relay, until, virtualenv
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKER = {"name": "mail", "queues": ["mail"], "concurrency": 2}
+TEMPLATING = threading.Lock()
 # What is promised, in seconds.
 LONGEST = 60
 
@@ -86,7 +88,9 @@ def measure(cause: str, venv: Path, folder: Path) -> tuple[str, float, str]:
     settings = {"broker_transport_options": {"retry_on_timeout": True}} if retries else {}
     folder.mkdir()
     with Relay() as relay:
-        host = Host(folder, venv, [WORKER], settings=settings, broker=relay.address, celery_watch_patience=30)
+        # Ansible templates for one at a time.
+        with TEMPLATING:
+            host = Host(folder, venv, [WORKER], settings=settings, broker=relay.address)
         relay.port = host.redis.port
         try:
             host.start(**host.times)
