@@ -33,8 +33,8 @@ bench: setup ## measure a run that changes nothing, throughput and memory of the
 	@bench/memory
 	@bench/enqueue
 
-prove: setup ## what needs time: 2,000 orders and 10,000 mails counted, the stack on virtual machines of each Debian: an hour
-	@bin/test counts vm
+prove: setup ## what needs time: 2,000 orders, 10,000 mails and 40,000 tasks over restarts counted, six foreign projects, virtual machines of each Debian: two hours
+	@bin/test counts stops six-projects vm
 
 secrets: setup ## write group_vars/ENV/vault.yml, encrypted, with strong random values: make secrets ENV=production
 	@bin/secrets $(ENV)

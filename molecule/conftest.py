@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import testinfra
 
-PROJECT = Path(__file__).resolve().parent.parent
-LAB = os.environ.get("STOCKPOT_LAB", "")
-LAB_FOLDER = PROJECT / ".lab" / LAB
-
-
-def lab_ports() -> dict[str, dict[str, int]]:
-    """The ports on 127.0.0.1 by host and by port inside, as the lab published them."""
-    return json.loads((LAB_FOLDER / "ports.json").read_text())
+from lab import LAB, LAB_FOLDER, PROJECT, lab_ports
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -323,13 +324,7 @@ def test_nothing_is_said_twice(role: str) -> None:
 def test_the_canary_expects_the_workers_of_this_host() -> None:
     workers = [{"name": "a", "queues": ["a"]}, {"name": "b", "queues": ["b"], "hosts": ["two"]}]
     found = processes.celery_canary(definitions("celery", celery_workers=workers), workers, {"pool": "solo"}, "shop")
-    expected = {
-        "name": "a",
-        "unit": "shop-worker-a.service",
-        "queues": ["a"],
-        "pool": "solo",
-        "stop_timeout": 600,
-    }
+    expected = {"name": "a", "unit": "shop-worker-a.service", "queues": ["a"], "pool": "solo", "stop_timeout": 600}
     assert (found["workers"], found["beat_unit"]) == ([expected], "")
     found = processes.celery_canary(definitions("celery", celery_beat=True), [], {}, "shop")
     assert (found["workers"], found["beat_unit"]) == ([], "shop-beat.service")
@@ -367,6 +362,47 @@ def test_the_nearer_variable_wins() -> None:
     assert beat["environment"] == {"DJANGO_SETTINGS_MODULE": "config.tasks", "A": "beat"}
     (web,) = definitions("django_app", django_app_web_environment={"A": "web"})
     assert web["environment"] == {"A": "web"}
+
+
+def test_a_host_with_workers_or_beat_has_a_watch_that_knows_them() -> None:
+    given: dict[str, Any] = {
+        "celery_watch": True,
+        "celery_environment": {"DJANGO_SETTINGS_MODULE": "config.tasks"},
+        "celery_workers": [
+            {"name": "mail", "queues": ["mail"], "stop_timeout": 70},
+            {"name": "elsewhere", "queues": ["elsewhere"], "hosts": ["two"]},
+        ],
+        "celery_beat": True,
+        "celery_version": "5.7.0",
+        "celery_watch_patience": 45,
+        "celery_watch_memory_max": "96M",
+    }
+    *_others, watch = definitions("celery", **given)
+    assert (watch["name"], watch["phase"], watch["user"]) == ("watch", "workers", "shop")
+    assert (watch["memory_max"], watch["environment"]) == ("96M", {"DJANGO_SETTINGS_MODULE": "config.tasks"})
+    program, file, config = watch["command"]
+    assert (program, file) == ("/srv/shop/releases/1/venv/bin/python", "/usr/local/lib/stockpot/celery/watch.py")
+    # Another one of these starts it anew.
+    assert watch["configuration_files"] == [
+        "/usr/local/lib/stockpot/celery/stockpot_units.py",
+        "/usr/local/lib/stockpot/celery/watch.py",
+    ]
+    known = json.loads(config)
+    assert [(one["name"], one["unit"], one["stop_timeout"]) for one in known["workers"]] == [
+        ("mail", "shop-worker-mail.service", 70)
+    ]
+    assert (known["beat_unit"], known["beat_remote_control"], known["patience"]) == ("shop-beat.service", True, 45)
+    assert known["metrics_file"] == "/var/lib/shop/celery_watch.prom"
+    assert "writable_paths" not in watch
+
+
+def test_the_watch_may_write_its_counters_elsewhere_and_may_be_left_out() -> None:
+    given: dict[str, Any] = {"celery_workers": [{"name": "mail", "queues": ["mail"]}], "celery_watch": True}
+    file = "/var/lib/prometheus/node-exporter/shop.prom"
+    *_worker, watch = definitions("celery", **given, celery_watch_metrics_file=file)
+    assert watch["writable_paths"] == ["/var/lib/prometheus/node-exporter"]
+    assert [one["name"] for one in definitions("celery", **given | {"celery_watch": False})] == ["worker-mail"]
+    assert definitions("celery", celery_watch=True) == []
 
 
 def test_the_canary_reads_what_the_hosts_first_worker_reads() -> None:

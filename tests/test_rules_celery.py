@@ -139,3 +139,27 @@ def test_every_worker_of_the_stack_is_bounded() -> None:
         assert {"soft_time_limit", "time_limit", "max_tasks_per_child", "memory_max"} <= set(worker), name
     assert workers["critical"]["soft_time_limit"] <= 60
     assert [name for name, worker in workers.items() if "sweep" in worker["queues"]] == ["sweep"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"celery_watch_patience": 5}, "celery_watch_patience is 5"),
+        ({"celery_watch_patience": 3600}, "celery_watch_patience is 3600"),
+        ({"celery_watch_metrics_file": "watch.prom"}, "celery_watch_metrics_file is watch.prom"),
+        (
+            {"celery_watch_metrics_file": "/var/lib/shop/watch.txt"},
+            "celery_watch_metrics_file is /var/lib/shop/watch.txt",
+        ),
+    ],
+)
+def test_what_the_watch_cannot_do_is_named(given: dict[str, Any], said: str) -> None:
+    (problem,) = problems(**given)
+    assert problem.startswith(said)
+    assert problems(celery_watch_patience=60, celery_watch_metrics_file="") == []
+
+
+@pytest.mark.parametrize("option", ["-B", "--beat"])
+def test_a_beat_inside_a_worker_is_refused(option: str) -> None:
+    (problem,) = problems({"name": "a", "queues": ["a"], "options": [option]})
+    assert f"worker 'a': its options have {option}, a Beat in the worker" in problem

@@ -20,13 +20,18 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return virtualenv(tmp_path_factory.mktemp("celery") / "venv", "celery[redis]==5.7.0")
 
 
+@pytest.fixture(scope="module")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return virtualenv(tmp_path_factory.mktemp("older") / "venv", "celery[redis]==5.6.3")
+
+
 @pytest.fixture
 def host(tmp_path: Path, venv: Path) -> Iterator[Start]:
     """Makes a host with one worker, or others; all of it ends with the test."""
     made: list[Host] = []
 
     def make(*workers: dict[str, Any], **keys: Any) -> Host:
-        made.append(Host(tmp_path, venv, list(workers or (MAIL,)), **keys))
+        made.append(Host(tmp_path, keys.pop("venv", venv), list(workers or (MAIL,)), **keys))
         return made[0]
 
     yield make
@@ -253,7 +258,7 @@ def test_a_frozen_beat_is_killed(host: Start) -> None:
 
 def test_a_beat_whose_schedule_stands_still_is_killed(host: Start) -> None:
     """It then answers nothing."""
-    here = host(celery_beat=True, settings={"beat_remote_control_max_tick_age": 2})
+    here = host(celery_beat=True, settings={"beat_remote_control_max_tick_age": 2, "beat_max_loop_interval": 300})
     here.start()
     pid = here.pid("beat")
     (here.folder / "hang").touch()
@@ -261,6 +266,20 @@ def test_a_beat_whose_schedule_stands_still_is_killed(host: Start) -> None:
     (here.folder / "hang").unlink()
     replaced(here, pid, "beat")
     assert here.said("Beat (parcels-beat.service) is deaf: it does not answer")
+
+
+def test_a_beat_of_an_older_celery_that_no_longer_wakes_up_is_killed(host: Start, older: Path) -> None:
+    """It answers nothing ever; how long it may sleep is known."""
+    here = host(venv=older, celery_beat=True, version="5.6.3")
+    here.start()
+    pid = here.pid("beat")
+    here.looks(10)
+    assert here.pid("beat") == pid
+    (here.folder / "hang").touch()
+    until(lambda: here.has("hanging"), here.logs)
+    (here.folder / "hang").unlink()
+    replaced(here, pid, "beat")
+    assert here.said("Beat (parcels-beat.service) is deaf: its main process has not woken up")
 
 
 def test_a_second_beat_is_ended_and_the_units_goes_on(host: Start) -> None:

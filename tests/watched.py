@@ -24,7 +24,7 @@ from uv import find_uv_bin
 
 FILES = Path(__file__).resolve().parent.parent / "roles/celery/files"
 # Seconds until which everything has to have happened.
-DEADLINE = 90
+DEADLINE = 120
 # The watch's, in seconds: much shorter than a server's.
 TIMES = {
     "interval": 0.5,
@@ -53,8 +53,7 @@ application.conf.update(
     task_acks_late=True,
     task_default_queue="mail",
     broker_connection_retry_on_startup=True,
-    beat_max_loop_interval=1,
-    **json.loads(os.environ.get("SETTINGS", "{}")),
+    **{"beat_max_loop_interval": 1, **json.loads(os.environ["SETTINGS"])},
 )
 
 
@@ -188,7 +187,11 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 near, _address = self.listener.accept()
-                far = socket.create_connection(("127.0.0.1", self.port))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self.port))
+                except ConnectionRefusedError:
+                    near.close()
+                    continue
                 self._open += [near, far]
                 for source, target in ((near, far), (far, near)):
                     threading.Thread(target=self._pass, args=(source, target), daemon=True).start()
@@ -258,7 +261,10 @@ class Host:
         assert problems == []
         self.definitions = {f"parcels-{one['name']}.service": one for one in processes.celery(given)}
         (watch,) = [unit for unit in self.definitions if unit.endswith("-watch.service")]
-        self.config = json.loads(self.definitions.pop(watch)["command"][-1]) | TIMES
+        self.config = json.loads(self.definitions.pop(watch)["command"][-1])
+        # A server's.
+        self.times = {name: self.config[name] for name in TIMES}
+        self.config |= TIMES
         self.own_broker = broker
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.restarts: dict[str, int] = {}

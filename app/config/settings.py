@@ -259,6 +259,8 @@ CELERY: dict[str, Any] = {
         "newsletters.*": {"queue": "emails"},
     },
     "beat_scheduler": "django_celery_beat.schedulers:DatabaseScheduler",
+    # What was sent is stored at once: the Beat that takes over, or is started again, does not send it again.
+    "beat_sync_every": 1,
 }
 # What `ensure_schedules` creates besides core's own; times in UTC.
 SCHEDULES = {

@@ -234,9 +234,9 @@ def test_a_run_that_beat_skips_because_the_broker_is_away_is_critical(
         wait_until(lambda: [line for line in lines(log) if "Sending due task Every second" in line["message"]], 30)
         assert lines(log, level="CRITICAL") == []
         redis.kill()
-        (line, *_) = wait_until(lambda: lines(log, level="CRITICAL"), 30)
-        assert (line["logger"], beat.poll()) == ("celery.beat", None)
-        assert "Every second" in line["message"] or "Couldn't apply scheduled task" in line["message"]
+        told = "No schedule runs: the broker is away"
+        wait_until(lambda: [line for line in lines(log, level="CRITICAL") if told in line["message"]], 30)
+        assert beat.poll() is None
     finally:
         beat.kill()
         redis.kill()

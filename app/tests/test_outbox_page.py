@@ -14,7 +14,15 @@ APP = Path(__file__).resolve().parent.parent
 PAGE = (APP / "OUTBOX.md").read_text()
 EXAMPLES = re.findall(r"^`([^`]+)`\n```python\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
 # Of Django, Celery and the index of packages.
-PACKAGES = {"celery", "django-guid", "django-htmx", "django-stubs-ext", "prometheus-client", "python-json-logger"}
+PACKAGES = {
+    "celery",
+    "django-guid",
+    "django-htmx",
+    "django-stubs-ext",
+    "prometheus-client",
+    "python-json-logger",
+    "redis",
+}
 OTHERS = PACKAGES | {"INSTALLED_APPS", "django_celery_beat", 'task_cls="core.tracing:TracedTask"'}
 # What comes with Django and Celery, what is imported only where it is installed, and a package of another name.
 WITH_OTHERS = {"core", "django", "kombu", "billiard", "django_celery_beat", "django_celery_results"}

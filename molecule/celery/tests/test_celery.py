@@ -207,7 +207,8 @@ def test_a_task_that_takes_longer_than_the_stop_is_given_back(host: Host, wait_u
 
 
 def test_the_canary_names_what_is_wrong(host: Host, host_name: str, converge_again: Callable[..., Any]) -> None:
-    """A worker that is stopped, and a second Beat."""
+    """A worker that is stopped, and a second Beat, which the watch would end."""
+    host.check_output("systemctl stop press-watch.service")
     host.check_output("systemctl stop press-worker-pages.service")
     host.check_output(
         "systemd-run --quiet --collect --unit=press-second-beat --uid=press --property=EnvironmentFile=/etc/press/environment "
@@ -220,7 +221,7 @@ def test_the_canary_names_what_is_wrong(host: Host, host_name: str, converge_aga
         short = converge_again("-e", json.dumps(fewer), limit=host_name, playbook="canary.yml")
     finally:
         host.check_output("systemctl stop press-second-beat.service")
-        host.check_output("systemctl start press-worker-pages.service")
+        host.check_output("systemctl start press-worker-pages.service press-watch.service")
     assert full.returncode != 0
     assert "press-worker-pages.service) is inactive, so nothing here consumes pages" in full.stdout
     assert "2 Beats run" in full.stdout

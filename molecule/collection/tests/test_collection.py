@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import requests
 import testinfra
-from conftest import LAB_FOLDER, PROJECT
+
+from lab import LAB_FOLDER, PROJECT
 
 SCENARIO = Path(__file__).resolve().parent.parent
 INSTALLED = LAB_FOLDER / "collections"

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import testinfra
 import yaml
-from conftest import lab_ports
 from shop import WORKERS, Shop
 from testinfra.host import Host
+
+from lab import lab_ports
 
 LAB = Path(__file__).resolve().parents[3] / ".lab/default"
 UNITS = (

@@ -206,6 +206,22 @@ def test_a_worker_that_moves_leaves_its_host_and_all_others_go_on(
     assert set(main_pids()["fleet-app-1"]) == set(before["fleet-app-1"])
 
 
+def test_beat_moves_and_the_old_one_is_stopped_before_the_new_one_starts(converge_again: Callable[..., Any]) -> None:
+    """There and back, by one run each."""
+
+    def last(name: str, event: str) -> float:
+        """When systemd last said so of Beat; seconds."""
+        lines = server(name).check_output("journalctl --no-pager --output=short-unix --unit=stockpot-beat").splitlines()
+        return max(float(line.split()[0]) for line in lines if f" {event} " in line)
+
+    for old, new in (("fleet-app-1", "fleet-app-2"), ("fleet-app-2", "fleet-app-1")):
+        result = converge_again("-e", json.dumps({"topology_beat": [new]}))
+        assert result.returncode == 0, result.stdout[-4000:]
+        assert server(old).run("systemctl cat stockpot-beat").rc != 0
+        assert server(new).run("systemctl is-active stockpot-beat").stdout.strip() == "active"
+        assert last(old, "Stopped") < last(new, "Started")
+
+
 def test_each_server_listens_only_where_others_need_it() -> None:
     """Nothing on all addresses but SSH and the proxy's ports."""
     assert listening_outside("fleet-proxy") == {"22", "80", "443"}

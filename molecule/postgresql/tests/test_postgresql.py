@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import testinfra
-from conftest import LAB_FOLDER, lab_ports
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
+
+from lab import LAB_FOLDER, lab_ports
 
 PASSWORD = "the shop's password"
 

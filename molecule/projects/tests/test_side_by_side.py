@@ -6,17 +6,15 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 import testinfra
-from conftest import LAB_FOLDER, lab_ports
 from testinfra.host import Host
-from visitor import Visitor
+from visitor import PROJECTS, Visitor, Wait
 
-PROJECTS = ("ledger", "chat", "gallery", "parcel", "library", "meters")
-Wait = Callable[..., Any]
+from lab import LAB_FOLDER, lab_ports
+
 Deploy = Callable[..., str]
 
 

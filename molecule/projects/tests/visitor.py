@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+
+# Those that are deployed, as in the playbooks' vars/main.yml.
+PROJECTS = os.environ.get("STOCKPOT_PROJECTS", "chat parcel library").split()
+
+Wait = Callable[..., Any]
 
 
 class Named(HTTPAdapter):
@@ -48,3 +55,6 @@ class Visitor:
         answer = self.session.post(self.address + (to or page), data=hidden | form, timeout=30, **options)
         assert answer.ok, answer.text
         return answer.url.removeprefix(self.address)
+
+
+Visit = Callable[[str], Visitor]

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import testinfra
-from conftest import LAB_FOLDER
 from testinfra.host import Host
+
+from lab import LAB_FOLDER
 
 PASSWORDS = {
     "admin": 'the "admin"\'s \\ own',

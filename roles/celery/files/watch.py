@@ -47,6 +47,8 @@ WHY = {
     "standing-still": "it has room and consumes {queues}, where messages wait, but takes none",
     "asleep": "its main process has not woken up for longer than any schedule lets it sleep",
 }
+# What only a broker that serves can tell.
+HEARD = ("silent", "not-consuming", "standing-still")
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,17 @@ class History:
     """What is known of one process.
 
     Attributes:
-        since: by what speaks against it, when that was first seen; what no longer does is not in it.
+        since: by what speaks against it, when that was last not so, or first seen; what no longer does is not in it.
+        well: by what may speak against it, when it last did not.
         looks: by the same, how many looks in a row saw it.
         total: the tasks it has begun.
         switches: how often its main thread has gone to sleep by itself, and when that number was first seen.
     """
 
     process: units.Process
-    up_since: float
     heard: bool = False
     since: dict[str, float] = field(default_factory=dict)
+    well: dict[str, float] = field(default_factory=dict)
     looks: Counter[str] = field(default_factory=Counter)
     total: int | None = None
     switches: tuple[int, float] = (-1, 0.0)
@@ -107,16 +110,17 @@ class History:
     def note(self, reason: str, speaks: bool, now: float) -> None:
         """That something speaks against the process, or does not."""
         if speaks:
-            self.since.setdefault(reason, now)
+            self.since.setdefault(reason, self.well.get(reason, now))
             self.looks[reason] += 1
         else:
-            self.since.pop(reason, None)
-            self.looks.pop(reason, None)
+            self.forget((reason,))
+            self.well[reason] = now
 
-    def forget(self, keep: Iterable[str] = ()) -> None:
-        """Everything that speaks against it, but for some reasons."""
-        for reason in set(self.since) - set(keep):
-            self.note(reason, False, 0)
+    def forget(self, reasons: Iterable[str]) -> None:
+        """What was seen of some reasons, for and against it."""
+        for reason in reasons:
+            for seen in (self.since, self.looks, self.well):
+                seen.pop(reason, None)
 
 
 class Watch:
@@ -172,9 +176,9 @@ class Watch:
 
     def look(self) -> None:
         """One look at everything."""
-        states = units.states([worker.unit for worker in self.workers])
         answers = self._ask()
         # Not before the answers: they were waited for.
+        states = units.states([worker.unit for worker in self.workers])
         now = time.monotonic()
         if self.last_look is not None and now - self.last_look > self.config["longest_look"]:
             # The watch itself, or the host, stood still: nothing that was seen before counts.
@@ -217,9 +221,10 @@ class Watch:
         with self.app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=SOCKET_SECONDS)
             if workers:
-                inspect = self._inspect(connection, workers)
-                answers.stats = inspect.stats() or {}
-                queues = inspect.active_queues() or {}
+                answers.stats = self._inspect(connection, workers).stats() or {}
+                # Those that said nothing are not waited for once more.
+                heard = list(answers.stats)
+                queues = (self._inspect(connection, heard).active_queues() or {}) if heard else {}
                 answers.queues = {node: {queue["name"] for queue in found or ()} for node, found in queues.items()}
                 answers.waiting = self._waiting(connection)
             if beats := [node for node in nodes if node not in workers]:
@@ -245,25 +250,27 @@ class Watch:
             return
         history = self.histories.get(worker.unit)
         if history is None or history.process.started != process.started or history.process.pid != process.pid:
-            history = self.histories[worker.unit] = History(process, now)
+            history = self.histories[worker.unit] = History(process)
         history.note("stopped", process.state == "T", now)
         if worker.is_beat:
             self._note_sleep(history, now)
         if answers is None:
-            history.forget(keep=("stopped", "asleep"))
+            history.forget(HEARD)
         elif worker.node:
             self._note_answers(worker, history, answers, now)
         self._judge(worker, history, now)
 
     def _note_answers(self, worker: Worker, history: History, answers: Answers, now: float) -> None:
         stats = answers.stats.get(worker.node)
-        if stats is not None and stats.get("pid") != history.process.pid:
-            self._say_once(
-                f"second {worker.unit}",
-                f"{worker}: {worker.node} is the process {stats.get('pid')}, but the unit's is {history.process.pid}: a second worker of "
-                "that name runs. Stop it: until then nobody can tell how this one is.",
-            )
-            history.forget(keep=("stopped",))
+        if stats is not None and stats["pid"] != history.process.pid:
+            # Unless it was just started again.
+            if units.Process.read(stats["pid"]):
+                self._say_once(
+                    f"second {worker.unit}",
+                    f"{worker}: {worker.node} is the process {stats['pid']}, but the unit's is {history.process.pid}: a second worker "
+                    "of that name runs. Stop it: until then nobody can tell how this one is.",
+                )
+            history.forget(HEARD)
             return
         answered = worker.node in answers.beats or (stats is not None and worker.node in answers.queues)
         self.said.discard(f"second {worker.unit}")
@@ -338,7 +345,7 @@ class Watch:
         for reason, since in sorted(history.since.items(), key=lambda item: item[1]):
             if history.looks[reason] < LOOKS or now - since < self._needed(reason, worker, history):
                 continue
-            if reason not in ("stopped", "asleep") and not self._may_judge_silence(now):
+            if reason in HEARD and not self._may_judge_silence(now):
                 continue
             self._end(worker, history, reason, now - since)
             return
@@ -414,7 +421,7 @@ class Watch:
 
     def _forget(self) -> None:
         for history in self.histories.values():
-            history.forget()
+            history.forget(WHY)
             history.switches = (-1, 0.0)
 
     def _write_metrics(self) -> None:

@@ -1,0 +1,148 @@
+"""One Beat sends, whatever happens to the others: counted with a schedule of one second."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import redis
+from celery import current_app
+from django.conf import settings as configured
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from kombu.utils.json import loads
+
+from tests.conftest import COUNTED, database_of_tests, wait_until
+
+QUEUE = "ticks"
+MINUTE = 60
+
+
+class Beats:
+    """Beats of one schedule, by names of the test's, each with a log of its own."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.folder, self.words = folder, words
+        self.broker = redis.Redis.from_url(configured.CELERY["broker_url"])
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, *words: str) -> None:
+        own = words or ("beat", "--pidfile=", "--loglevel=INFO")
+        command = [sys.executable, "-m", "celery", *self.words, *own, f"--schedule={self.folder}/{name}"]
+        environment = os.environ | {"DATABASE_URL": database_of_tests()}
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(command, env=environment, stderr=log, start_new_session=True)
+
+    def send_signal(self, name: str, number: signal.Signals) -> None:
+        os.killpg(self.processes[name].pid, number)
+
+    def says(self, name: str, text: str) -> None:
+        """Waits until one says something that it has not said before."""
+        log = self.folder / f"{name}.log"
+        wait_until(lambda: text in log.read_text(), timeout=60)
+        log.write_text("")
+
+    def sent(self) -> list[float]:
+        """When each task was sent, in order; seconds since the epoch."""
+        messages = [loads(text) for text in self.broker.lrange(f"celery:{QUEUE}", 0, -1)]
+        return sorted(message["headers"]["published_at"] for message in messages)
+
+    def sends_on(self, count: int = 3) -> None:
+        """Waits for so many more."""
+        before = len(self.sent())
+        wait_until(lambda: len(self.sent()) >= before + count, timeout=60)
+
+
+SCHEDULERS = {
+    "DatabaseScheduler": ("--app=config",),
+    "PersistentScheduler": ("--app=tests.every_second",),
+}
+
+
+@pytest.fixture(params=list(SCHEDULERS))
+def beats(request: pytest.FixtureRequest, tmp_path: Path, transactional_db: None) -> Iterator[Beats]:
+    own = Beats(tmp_path, *SCHEDULERS[request.param])
+    own.broker.delete(f"celery:{QUEUE}", "celery:beat")
+    if request.param == "DatabaseScheduler":
+        every = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
+        PeriodicTask.objects.create(name="Every second", task="core.tasks.forget_old_runs", interval=every, queue=QUEUE)
+    yield own
+    for process in own.processes.values():
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    own.broker.delete(f"celery:{QUEUE}", "celery:beat")
+
+
+def test_of_two_beats_one_sends_and_the_other_takes_over(beats: Beats, request: pytest.FixtureRequest) -> None:
+    """Over a minute with two Beats, and whatever ends the turn of the one that sends: no second has two sends."""
+    beats.start("first")
+    beats.says("first", "This Beat sends the schedules")
+    beats.start("second")
+    beats.says("second", "This Beat waits, and sends nothing: the Beat on ")
+    before, begun = len(beats.sent()), time.time()
+    wait_until(lambda: time.time() - begun > MINUTE, timeout=2 * MINUTE, interval=1)
+    in_a_minute = len(beats.sent()) - before
+    turns = {}
+
+    def takes_over(name: str, what: str) -> None:
+        at = time.time()
+        beats.says(name, "This Beat sends the schedules")
+        turns[what] = f"{time.time() - at:.0f} s"
+        beats.sends_on()
+
+    beats.send_signal("first", signal.SIGKILL)
+    takes_over("second", "killed")
+    beats.start("third")
+    beats.says("third", "This Beat waits")
+    beats.send_signal("second", signal.SIGSTOP)
+    takes_over("third", "frozen")
+    beats.send_signal("second", signal.SIGCONT)
+    beats.says("second", "This Beat waits")
+    beats.sends_on()
+    beats.send_signal("third", signal.SIGTERM)
+    takes_over("second", "stopped")
+
+    sent = beats.sent()
+    seconds = Counter(int(at) for at in sent)
+    shortest = min(later - earlier for earlier, later in pairwise(sent))
+    COUNTED.append(
+        {
+            "Beat": request.node.callspec.params["beats"],
+            "two in a minute": in_a_minute,
+            "in all": len(sent),
+            "seconds with two sends": sum(count > 1 for count in seconds.values()),
+            "shortest pause": f"{shortest:.2f} s",
+            **{f"{what}: taken over in": after for what, after in turns.items()},
+        }
+    )
+    assert max(seconds.values()) == 1
+
+
+def test_a_beat_inside_a_worker_waits_too(beats: Beats) -> None:
+    beats.start("first")
+    beats.says("first", "This Beat sends the schedules")
+    beats.start("inside", "worker", "--beat", "--pool=solo", "--queues=none", "--hostname=inside@%h", "--loglevel=INFO")
+    beats.says("inside", "This Beat waits, and sends nothing: the Beat on ")
+    before = len(beats.sent())
+    beats.sends_on(5)
+    sent = beats.sent()[before:]
+    assert max(Counter(int(at) for at in sent).values()) == 1
+
+
+def test_a_beat_that_waits_answers_and_sends_when_redis_is_back(beats: Beats) -> None:
+    """It is healthy: nobody has to restart it. A broker that forgot the turn gives it to one of them."""
+    answers = ("--enable-remote-control", "--hostname=celerybeat@second")
+    beats.start("first")
+    beats.says("first", "This Beat sends the schedules")
+    beats.start("second", "beat", "--pidfile=", "--loglevel=INFO", *answers)
+    beats.says("second", "This Beat waits")
+    wait_until(lambda: current_app.control.ping(destination=["celerybeat@second"], timeout=1), timeout=30)
+    beats.broker.delete("celery:beat")
+    beats.sends_on()
+    assert max(Counter(int(at) for at in beats.sent()).values()) == 1
