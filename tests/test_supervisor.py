@@ -200,26 +200,30 @@ def test_a_unit_is_stopped_before_the_file_of_its_program_is_written(
     assert seen == [False]
 
 
-def test_the_last_program_takes_along_what_all_share(
-    running: Running, call: Callable[..., services.Services], tmp_path: Path
-) -> None:
+def test_the_last_program_takes_along_what_all_share(running: Running, call: Callable[..., services.Services]) -> None:
+    """After it has stopped: what all share may have a part in that."""
     shared = running.programs / "listener.conf"
-    text = PROGRAM.format(application="*", name="listener", command=IDLE)
-    drop_in = tmp_path / "stop-shop.conf"
-    drop_in.write_text("# X-Application=shop\n")
-    listener = {"listener": {"files": []}}
     call({"shop-a": IDLE})
     call({"blog-a": IDLE}, application="blog")
-    shared.write_text(text)
+    shared.write_text(PROGRAM.format(application="*", name="listener", command=IDLE))
     running.supervisor.start(["listener"])
     running.wait_for("listener", "RUNNING")
-    assert listener
-    call({})
-    assert (shared.exists(), drop_in.exists()) == (True, False)
+    assert call({}).units == {"shop-a": "removed"}
     gone = call({}, application="blog")
-    assert gone.units == {"blog-a": "removed", "listener": "removed"}
+    assert list(gone.units.items()) == [("blog-a", "removed"), ("listener", "removed")]
     assert sorted(path.name for path in running.programs.iterdir()) == ["theirs.conf"]
     assert running.pid("theirs")
+
+
+def test_a_marked_file_that_no_service_has_is_removed(call: Callable[..., services.Services], tmp_path: Path) -> None:
+    """Such as the drop-in of supervisor's own unit."""
+    texts = {"shop": "# X-Application=shop\n", "blog": "# X-Application=blog\n", "other": "# nobody's\n"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    foretold = call({}, check_mode=True)
+    assert (tmp_path / "shop").exists()
+    assert foretold.files == call({}).files == [str(tmp_path / "shop")]
+    assert [name for name in texts if (tmp_path / name).exists()] == ["blog", "other"]
 
 
 def test_check_mode_foretells_and_changes_nothing(running: Running, call: Callable[..., services.Services]) -> None:
@@ -346,7 +350,8 @@ def stopping() -> Iterator[Running]:
     program = f"command={python} {{folder}}/deaf.py {{folder}}/{{{{name}}}}.quit\nstartsecs=1\nstopwaitsecs=60\n"
     with supervisord() as running:
         folder = running.folder
-        (folder / "words").mkdir()
+        for name in ("words", "marks"):
+            (folder / name).mkdir()
         (folder / "deaf.py").write_text(DEAF)
         (folder / "stop.py").write_text(
             LISTENER.format(

@@ -107,6 +107,7 @@ class ActionModule(ActionBase):
             given["celery_workers"],
             given["celery_worker_defaults"],
             given["celery_application"],
+            backend=given["celery_process_manager"],
         )
         here = [worker for worker in canary["workers"] if worker["name"] in names]
         result |= {"changed": False, "chosen": [worker["name"] for worker in here], "workers": [], "problems": []}

@@ -329,7 +329,9 @@ class Services:
         self._remove_replaced()
         self._remove({path: text for path, text in units.items() if Path(path).name not in self.unit_services})
         gone = {path: text for path, text in programs.items() if path not in given}
-        self._remove_programs(gone | self._shared_by_nobody(gone))
+        self._remove_programs(gone)
+        # Afterwards: what follows the stops of the others is among them.
+        self._remove_programs(self._shared_by_nobody(gone))
         self._remove_others({path: text for path, text in others.items() if path not in given})
         # Now that no unit of its name is there any more: supervisor, when it starts, starts whatever it finds.
         for name, file in of_programs:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import ROLES
 from ansible_collections.stockpot.stack.plugins.plugin_utils.placed import file_paths, shared_folders
-from ansible_collections.stockpot.stack.plugins.plugin_utils.units import environment_files, unit_name
+from ansible_collections.stockpot.stack.plugins.plugin_utils.units import environment_files, place
 from packaging.version import Version
 
 # Without any time limit a task gets this long to end when its worker is stopped; seconds.
@@ -199,7 +199,10 @@ def celery(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _watch(given: Mapping[str, Any], common: Mapping[str, Any], watched: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The watch, which has the environment of what it looks at first."""
     application, metrics = given["celery_application"], given["celery_watch_metrics_file"]
-    look = celery_canary(watched, given["celery_workers"], given["celery_worker_defaults"], application)
+    backend = given["celery_process_manager"]
+    look = celery_canary(
+        watched, given["celery_workers"], given["celery_worker_defaults"], application, backend=backend
+    )
     config = {
         **{key: look[key] for key in ("workers", "beat_unit", "beat_remote_control")},
         **WATCH_TIMES,
@@ -346,6 +349,7 @@ def celery_canary(
     worker_defaults: Mapping[str, Any],
     application: str,
     only: Sequence[str] | None = None,
+    backend: str = "systemd",
 ) -> dict[str, Any]:
     """What the canary has to find on this host.
 
@@ -355,6 +359,7 @@ def celery_canary(
         worker_defaults: `celery_worker_defaults`.
         application: `celery_application`.
         only: names of workers, where nothing but them is looked at; none for all.
+        backend: `celery_process_manager`.
 
     Returns:
         `workers` with name, unit, queues, pool and stop_timeout of each, `beat_unit`, which is empty where Beat does not run, `beat_remote_control`,
@@ -363,7 +368,7 @@ def celery_canary(
     """
     definitions = list(definitions)
     complete = complete_workers({"celery_workers": workers, "celery_worker_defaults": worker_defaults})
-    units = {definition["name"]: unit_name(definition, application) for definition in definitions}
+    units = {definition["name"]: place(definition, application, backend) for definition in definitions}
     return {
         "workers": [
             {

@@ -39,6 +39,13 @@ def unit_name(definition: Mapping[str, Any], application: str, kind: str = "serv
     return f"{application}-{definition['name']}.{kind}"
 
 
+def place(definition: Mapping[str, Any], application: str, backend: str) -> str:
+    """The unit of systemd's in which a process is: its service, or the scope of a program of supervisor's."""
+    if programs.is_program(definition, backend):
+        return programs.scope_name(definition, application)
+    return unit_name(definition, application)
+
+
 def word(text: Any) -> str:
     """A text as one literal word of a unit file, for Environment= and paths: nothing in it is expanded by systemd.
 

@@ -1,4 +1,4 @@
-"""Daemons for the scenario: idle, work, deaf, stubborn, web, careful. Each writes what it sees to its state directory."""
+"""Daemons for the scenario: idle, work, deaf, stubborn, web, careful, clerk, talk. Each writes what it sees to its state directory."""
 
 import json
 import os
@@ -109,6 +109,35 @@ def careful() -> None:
     load()
     while True:
         signal.pause()
+
+
+def clerk() -> None:
+    """Enters its beginning and, after two more seconds of work on SIGTERM, its end into a ledger."""
+
+    def enter(what: str) -> None:
+        with (STATE / "ledger").open("a") as ledger:
+            print(what, os.getpid(), file=ledger)
+
+    def finish(*_: object) -> None:
+        # More than a pipe holds that nobody reads.
+        print("finishing " * 10_000, flush=True)
+        time.sleep(2)
+        enter("end")
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, finish)
+    enter("begin")
+    while True:
+        signal.pause()
+
+
+def talk() -> None:
+    """Says more than one log file takes."""
+    line = "x" * 1023
+    for _ in range(21 * 1024):
+        print(line)
+    print("all said", flush=True)
+    signal.pause()
 
 
 if sys.argv[1] == "idle":

@@ -12,9 +12,8 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns impo
 
 SOCKET = re.compile(r"/[^\s%]+|(\[[0-9a-fA-F:]+\]|[0-9.]+):[0-9]+")
 # Of a definition that does not say it itself.
-RESTART_DELAY = arguments.options("process_manager")["process_manager_definitions"]["options"]["restart_delay"][
-    "default"
-]
+_DEFINITION = arguments.options("process_manager")["process_manager_definitions"]["options"]
+RESTART_DELAY = _DEFINITION["restart_delay"]["default"]
 # What becomes part of a line of the unit as it stands: text without spaces, quotes and %.
 PLAIN = ("user", "group", "socket_group", "state_directory", "runtime_directory")
 
