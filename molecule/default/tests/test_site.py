@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import managed
 import pytest
 import testinfra
 import yaml
@@ -22,6 +23,7 @@ UNITS = (
     *(f"stockpot-worker-{name}" for name in WORKERS),
     "stockpot-beat",
     "stockpot-flower",
+    "stockpot-watch",
     "stockpot-web",
     "stockpot-gateway",
 )
@@ -65,9 +67,18 @@ def services(host: Host) -> list[str]:
 
 def main_pids(host: Host) -> dict[str, str]:
     """Each service's main process."""
-    names = services(host)
-    shown = host.check_output("systemctl show --property=MainPID --value " + " ".join(names))
-    return dict(zip(names, shown.split(), strict=True))
+    return managed.main_pids(host, services(host))
+
+
+def logged(host: Host, text: str) -> set[tuple[str, str]]:
+    """The process and the logger of each line that holds a text: in the journal, and under supervisor in the programs' files."""
+    search = "journalctl --no-pager --since today --unit 'stockpot-*' --output json --grep %s"
+    found = [json.loads(line) for line in host.run(search, text).stdout.splitlines()]
+    told = {(line["_SYSTEMD_UNIT"].removesuffix(".service"), line["MESSAGE"]) for line in found}
+    files = host.run("grep -rF %s /var/log/stockpot", text).stdout.splitlines()
+    for path, message in (line.split(":", 1) for line in files):
+        told.add((f"stockpot-{Path(path).stem}", message))
+    return {(process, message.split()[1]) for process, message in told}
 
 
 def test_every_order_is_paid_by_a_worker(shop: Shop, wait_until: Wait) -> None:
@@ -87,17 +98,14 @@ def test_one_id_follows_an_order_from_the_proxy_to_the_worker(host: Host, shop: 
     (request_id,) = re.findall(r" id=([0-9a-f]{32}) ", posts[-1])
     assert request_id != claimed
 
-    search = "journalctl --no-pager --since today --unit 'stockpot-*' --output json --grep "
-    found = [json.loads(line) for line in host.check_output(search + request_id).splitlines()]
-    told = {(line["_SYSTEMD_UNIT"], line["MESSAGE"].split()[1]) for line in found}
-    assert told >= {
-        ("stockpot-web.service", "core.outbox"),
-        ("stockpot-web.service", "gunicorn.access"),
-        ("stockpot-worker-critical.service", "core.tracing"),
-        ("stockpot-worker-critical.service", "payments.services"),
-        ("stockpot-worker-critical.service", "celery.app.trace"),
+    assert logged(host, request_id) >= {
+        ("stockpot-web", "core.outbox"),
+        ("stockpot-web", "gunicorn.access"),
+        ("stockpot-worker-critical", "core.tracing"),
+        ("stockpot-worker-critical", "payments.services"),
+        ("stockpot-worker-critical", "celery.app.trace"),
     }
-    assert host.run(search + claimed).stdout == ""
+    assert logged(host, claimed) == set()
 
 
 def test_the_site_says_how_its_parts_are(shop: Shop) -> None:
@@ -111,7 +119,7 @@ def test_the_site_says_how_its_parts_are(shop: Shop) -> None:
 
 def test_orders_wait_for_a_stopped_worker_and_survive_a_killed_redis(host: Host, shop: Shop, wait_until: Wait) -> None:
     """A message is kept by Redis through SIGKILL, and only the worker of its queue takes it."""
-    host.check_output("systemctl stop stockpot-worker-critical")
+    managed.control(host, "stop", ["stockpot-worker-critical"])
     try:
         orders = [shop.order() for _ in range(3)]
         # everysec: what is older than a second is on the disk.
@@ -122,20 +130,20 @@ def test_orders_wait_for_a_stopped_worker_and_survive_a_killed_redis(host: Host,
         wait_until(lambda: redis(host, "-n 1 llen celery:critical") == before)
         assert {shop.state(order) for order in orders} == {"pending"}
     finally:
-        host.check_output("systemctl start stockpot-worker-critical")
+        managed.control(host, "start", ["stockpot-worker-critical"])
     for order in orders:
         assert wait_until(lambda order=order: shop.state(order) == "paid", timeout=120)
 
 
 def test_an_order_is_paid_while_all_other_workers_stand_still(host: Host, shop: Shop, wait_until: Wait) -> None:
     """Nothing that takes long shares a worker with a payment."""
-    others = " ".join(f"stockpot-worker-{name}" for name in WORKERS if name != "critical")
-    host.check_output(f"systemctl stop {others}")
+    others = [f"stockpot-worker-{name}" for name in WORKERS if name != "critical"]
+    managed.control(host, "stop", others)
     try:
         order = shop.order()
         assert wait_until(lambda: shop.state(order) == "paid")
     finally:
-        host.check_output(f"systemctl start {others}")
+        managed.control(host, "start", others)
 
 
 def redis(host: Host, arguments: str) -> str:
@@ -243,12 +251,11 @@ def test_a_repeated_run_restarts_nothing_and_shows_no_secret(
 def test_killed_services_come_back(host: Host, shop: Shop, wait_until: Wait) -> None:
     """All of them at once, by SIGKILL to the whole unit; then orders are paid again."""
     before = main_pids(host)
-    host.check_output("systemctl kill -s KILL " + " ".join(before))
+    managed.kill(host, services(host))
 
     def are_back() -> bool:
         now = main_pids(host)
-        active = host.run("systemctl is-active " + " ".join(before)).stdout.split()
-        return set(active) == {"active"} and all(now[name] not in ("0", before[name]) for name in before)
+        return managed.all_run(host, services(host)) and all(now[name] != before[name] for name in before)
 
     wait_until(are_back, timeout=120)
     wait_until(lambda: shop.get("/readyz").status_code == 200, timeout=120)
@@ -275,7 +282,7 @@ def test_everything_serves_again_after_a_reboot(
     wait_until(
         lambda: shop.get("/flower/", auth=("flower", secrets["vault_flower_password"])).status_code == 200, timeout=120
     )
-    wait_until(lambda: set(host.run("systemctl is-active " + " ".join(services(host))).stdout.split()) == {"active"})
+    wait_until(lambda: managed.all_run(host, services(host)))
 
 
 def test_redis_refused_the_application_nothing(host: Host) -> None:

@@ -7,13 +7,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import managed
 import pytest
 from shop import Shop
 from test_site import main_pids, services
 from testinfra.host import Host
 
 # The files that no application leaves behind.
-OWN = "ls -d /etc/stockpot /srv/stockpot/releases /usr/local/bin/stockpot-* /etc/nginx/sites/stockpot.conf /etc/systemd/system/stockpot-*"
+OWN = "ls -d /etc/stockpot /srv/stockpot/releases /usr/local/bin/stockpot-* /etc/nginx/sites/stockpot.conf /etc/systemd/system/stockpot-* "
+OWN += "/etc/supervisor/conf.d/* /etc/systemd/system/supervisor.service.d/* /etc/tmpfiles.d/stockpot-processes.conf"
 
 
 @pytest.fixture
@@ -73,4 +75,4 @@ def test_it_is_taken_away_and_comes_back_with_what_it_stored(
     back = converge_again(limit=host_name)
     assert back.returncode == 0, back.stdout
     assert shop.state(order) == "paid"
-    assert all(host.service(name).is_running for name in services(host))
+    assert managed.all_run(host, services(host))
