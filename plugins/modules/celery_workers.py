@@ -145,8 +145,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 class Services:
     """Processes that systemd runs, by unit."""
 
-    def __init__(self) -> None:
-        self.systemctl = Systemctl()
+    def __init__(self, systemctl: Systemctl) -> None:
+        """Takes what runs systemctl."""
+        self.systemctl = systemctl
 
     def states(self, units: Sequence[str]) -> dict[str, str]:
         """The ActiveState of each."""
@@ -179,8 +180,9 @@ class Programs:
         "STOPPING": "deactivating",
     }
 
-    def __init__(self) -> None:
-        self.supervisor = Supervisor()
+    def __init__(self, supervisor: Supervisor) -> None:
+        """Takes what speaks to supervisor."""
+        self.supervisor = supervisor
 
     def states(self, units: Sequence[str]) -> dict[str, str]:
         """What systemd would call them."""
@@ -223,11 +225,11 @@ class Workers:
         self.given = parameters
         self.workers: dict[str, dict[str, Any]] = {worker["name"]: worker for worker in parameters["workers"]}
         units = [worker["unit"] for worker in self.workers.values()]
-        self.managers = [
-            (manager(), mine)
+        self.managers: list[tuple[Services | Programs, list[str]]] = [
+            (manager, mine)
             for manager, mine in (
-                (Services, [unit for unit in units if not unit.endswith(".scope")]),
-                (Programs, [unit for unit in units if unit.endswith(".scope")]),
+                (Services(Systemctl()), [unit for unit in units if not unit.endswith(".scope")]),
+                (Programs(Supervisor()), [unit for unit in units if unit.endswith(".scope")]),
             )
             if mine
         ]

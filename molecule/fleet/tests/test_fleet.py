@@ -172,6 +172,40 @@ def test_beat_runs_once() -> None:
     assert running == {"fleet-app-1"}
 
 
+def main_pids() -> dict[str, dict[str, str]]:
+    """The main process of each of the application's services, by server."""
+    found = {}
+    for name in ("fleet-app-1", "fleet-app-2"):
+        shown = server(name).check_output("systemctl show --property=Id,MainPID 'stockpot-*.service'")
+        blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in shown.split("\n\n")]
+        found[name] = {block["Id"]: block["MainPID"] for block in blocks}
+    return found
+
+
+def test_a_worker_that_moves_leaves_its_host_and_all_others_go_on(
+    site: str, converge_again: Callable[..., Any], wait_until: Wait
+) -> None:
+    """The watch of the host that it leaves is told; orders are paid meanwhile and after."""
+    workers = yaml.safe_load((PROJECT / "group_vars/all/celery.yml").read_text())["celery_workers"]
+    for worker in workers:
+        if worker["name"] == "reports":
+            worker["hosts"] = ["fleet-app-2"]
+    shop = Shop(site)
+    order = shop.order()
+    before = main_pids()
+    moved = converge_again("-e", json.dumps({"celery_workers": workers}))
+    assert moved.returncode == 0, moved.stdout[-4000:]
+    after = main_pids()
+    assert set(before["fleet-app-1"]) - set(after["fleet-app-1"]) == {"stockpot-worker-reports.service"}
+    others = {name for name, pid in after["fleet-app-1"].items() if pid != before["fleet-app-1"][name]}
+    assert others <= {"stockpot-watch.service"}
+    assert after["fleet-app-2"] == before["fleet-app-2"]
+    assert wait_until(lambda: shop.state(order) == "paid")
+    back = converge_again()
+    assert back.returncode == 0, back.stdout[-4000:]
+    assert set(main_pids()["fleet-app-1"]) == set(before["fleet-app-1"])
+
+
 def test_beat_moves_and_the_old_one_is_stopped_before_the_new_one_starts(converge_again: Callable[..., Any]) -> None:
     """There and back, by one run each."""
 

@@ -118,6 +118,16 @@ def test_its_memory_is_limited(host: Any) -> None:
     )
 
 
+def test_it_runs_as_it_was_told(host: Any, wait_until: Callable[..., Any]) -> None:
+    """As its unit, its process and its log have it."""
+    pid = main_pid(host)
+    assert host.check_output("systemctl show -P CPUQuotaPerSecUSec press-flower.service") == "1.500000s"
+    assert host.check_output("ps -o ni= -p %s", pid).strip() == "2"
+    variables = host.check_output("tr '\\0' '\\n' </proc/%s/environ", pid).splitlines()
+    assert "FLOWER_INSPECT_TIMEOUT=1500" in variables
+    assert wait_until(lambda: "\n[D " in host.check_output("journalctl --no-pager -o cat _PID=%s", pid), timeout=40)
+
+
 def test_it_comes_back_when_killed(host: Any, ask: Callable[..., Any], wait_until: Callable[..., Any]) -> None:
     before = main_pid(host)
     host.check_output("systemctl kill --signal=KILL press-flower.service")

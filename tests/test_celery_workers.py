@@ -1,0 +1,52 @@
+"""Workers are told what they are to do, whoever runs them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from ansible_collections.stockpot.stack.plugins.modules.celery_workers import Programs
+from supervisord import Running, supervisord
+
+UNIT = "shop-worker-mail.scope"
+# Ends only on SIGQUIT.
+DEAF = f"{sys.executable} -c 'import signal; signal.signal(15, signal.SIG_IGN); print(flush=True); signal.pause()'"
+PROGRAM = """[program:shop-worker-mail]
+command={command}
+startsecs=0
+stopwaitsecs=60
+"""
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    """A supervisord that runs a worker which does not end when it is told to."""
+    with supervisord(**{"shop-worker-mail": PROGRAM.format(command=DEAF)}) as running:
+        running.wait_for("shop-worker-mail", "RUNNING")
+        yield running
+        Programs(running.supervisor).stop([UNIT])
+        Programs(running.supervisor).signal(UNIT, "SIGQUIT")
+
+
+def until(programs: Programs, state: str) -> None:
+    deadline = time.monotonic() + 60
+    while (found := programs.states([UNIT])[UNIT]) != state:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
+def test_a_program_is_stopped_without_waiting_told_to_give_back_and_started(running: Running) -> None:
+    programs = Programs(running.supervisor)
+    until(programs, "active")
+    before = running.pid("shop-worker-mail")
+    programs.stop([UNIT])
+    until(programs, "deactivating")
+    programs.signal(UNIT, "SIGQUIT")
+    until(programs, "inactive")
+    # It may have ended just before.
+    programs.signal(UNIT, "SIGQUIT")
+    programs.start([UNIT])
+    until(programs, "active")
+    assert running.pid("shop-worker-mail") not in (0, before)
