@@ -412,3 +412,19 @@ def test_the_canary_reads_what_the_hosts_first_worker_reads() -> None:
     )
     assert found["environment_files"] == ["/etc/shop/environment", "/etc/shop/processes/worker-mail.environment"]
     assert processes.celery_canary([], workers, {}, "shop")["environment_files"] == []
+
+
+def test_canary_and_watch_know_processes_under_supervisor_by_their_scopes() -> None:
+    """Whatever process_manager is told, the role celery is too."""
+    workers = [{"name": "mail", "queues": ["mail"]}]
+    given = {
+        "celery_workers": workers,
+        "celery_beat": True,
+        "celery_watch": True,
+        "process_manager_backend": "supervisor",
+    }
+    found = definitions("celery", **given)
+    canary = processes.celery_canary(found, workers, {}, "shop", backend="supervisor")
+    for known in (canary, json.loads(found[-1]["command"][-1])):
+        assert [one["unit"] for one in known["workers"]] == ["shop-worker-mail.scope"]
+        assert known["beat_unit"] == "shop-beat.scope"

@@ -245,6 +245,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 # A secret this short would also hide innocent text from the result, which never holds a file's content anyway; characters.
 SHORTEST_MASKED = 8
 PROGRAM_SUFFIX = ".conf"
+# Where run-process says how a program is stopped.
+STOP_WORDS = Path("/run/stockpot/programs")
 # The mark of what goes with the last application.
 EVERYBODY = "*"
 # Above the time that a program itself has to stop; seconds.
@@ -521,6 +523,8 @@ class Services:
         programs = [Path(path).stem for path in gone]
         self.supervisor.stop(programs, timeout=max(times, default=0) + STOP_MARGIN)
         self._unlink(gone)
+        for program in programs:
+            (STOP_WORDS / program).unlink(missing_ok=True)
         # What a main process left behind; and where systemd is not told when a control group is empty, it does not know.
         scopes = self.systemctl.show(f"{program}.scope" for program in programs)
         left = [scope for scope, state in scopes.items() if not state.is_down]
