@@ -59,19 +59,21 @@ def test_a_name_that_no_worker_has_is_refused_before_anything_is_touched(host: H
 
 
 def test_a_drained_worker_ends_its_tasks_and_takes_no_more_until_it_is_started(
-    host: Host, play: Play, wait_until: Wait
+    host: Host, host_name: str, play: Play, wait_until: Wait
 ) -> None:
     """Two tasks run, one has its time in an hour, one is sent while the worker is down."""
     before = main_pids(host)
     later = send(host, 0, "letters", countdown=3600)
-    running = [send(host, 15, "letters") for _ in range(2)]
+    running = [send(host, 40, "letters") for _ in range(2)]
     wait_until(lambda: all(printed(host, name) == ["begin"] for name in running), timeout=20)
+    kept = int(press(host, f"print(len(app.control.inspect().scheduled()['letters@{host_name}']))"))
     drained = play("drain", "letters")
     assert drained.returncode == 0, drained.stdout
     assert [printed(host, name) for name in running] == [["begin", "end"]] * 2
     assert re.search(r"letters: \d+ s left; 2 running: press.page \S+ since \d+ s", drained.stdout)
     found = row(drained, "letters")
-    assert (found[:3], found[4]) == (["2", "2", "1"], "stopped")
+    assert kept >= 1
+    assert (found[:3], found[4]) == (["2", "2", str(kept)], "stopped")
     assert state(host, "letters") == "inactive"
     assert host.check_output("ls /run/stockpot/stopping") == ""
     waiting = send(host, 0, "letters")
@@ -83,10 +85,10 @@ def test_a_drained_worker_ends_its_tasks_and_takes_no_more_until_it_is_started(
     assert row(restarted, "letters")[4] == "was not running, consumes again"
     assert wait_until(lambda: printed(host, waiting) == ["begin", "end"], timeout=20)
     # Its time is kept by the worker again.
-    kept = (
+    scheduled = (
         "print([task['request']['args'][0] for tasks in app.control.inspect().scheduled().values() for task in tasks])"
     )
-    assert wait_until(lambda: later in press(host, kept), timeout=20)
+    assert wait_until(lambda: later in press(host, scheduled), timeout=20)
     assert printed(host, later) == []
     finally_ = main_pids(host)
     assert {name for name in after if after[name] != finally_.get(name)} <= {"worker-letters"}
@@ -96,13 +98,13 @@ def test_a_task_that_takes_longer_than_the_stop_is_given_back_and_runs_again(
     host: Host, play: Play, wait_until: Wait
 ) -> None:
     before = main_pids(host)
-    name = send(host, 12, "hasty")
+    name = send(host, 30, "hasty")
     wait_until(lambda: printed(host, name) == ["begin"], timeout=20)
     run = play("restart", "hasty")
     assert run.returncode == 0, run.stdout
     found = row(run, "hasty")
     assert (found[:3], found[4]) == (["1", "0", "1"], "stopped, consumes again")
-    assert wait_until(lambda: printed(host, name) == ["begin", "begin", "end"], timeout=60)
+    assert wait_until(lambda: printed(host, name) == ["begin", "begin", "end"], timeout=90)
     after = main_pids(host)
     assert {name for name in before if before[name] != after[name]} == {"worker-hasty"}
 
