@@ -17,6 +17,8 @@ from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import PO
 SOCKET = "/run/supervisor.sock"
 # Of the end of a program's log.
 LOG_BYTES = 4000
+# Above the time that a program itself has to stop; seconds.
+STOP_MARGIN = 30
 # Of supervisor.xmlrpc.Faults.
 BAD_NAME, NO_FILE, ALREADY_ADDED, NOT_RUNNING = 10, 20, 90, 70
 
@@ -164,17 +166,20 @@ class Supervisor:
                 )
             time.sleep(POLL_SECONDS)
 
-    def stop(self, names: Iterable[str], *, timeout: float) -> None:
-        """Stop programs side by side, each within its own time, and have supervisor forget them.
+    def stop(self, names: Iterable[str]) -> None:
+        """Stop programs side by side, each within the time that it was started with, and have supervisor forget them.
 
         Args:
             names: programs; those that supervisor does not know are passed over.
-            timeout: seconds until giving up, above the longest stop.
 
         Raises:
             ServiceError: one did not stop.
         """
         states = {name: state for name, state in self.show(names).items() if state.state}
+        if not states:
+            return
+        times = [each["stopwaitsecs"] for each in self.call("getAllConfigInfo") if each["name"] in states]
+        timeout = max(times, default=0) + STOP_MARGIN
         for name, state in states.items():
             if state.has_process:
                 self._unless(NOT_RUNNING, "stopProcess", name, False)

@@ -106,7 +106,7 @@ options:
             choices: [restart, reload, nothing]
             default: restart
       stop_seconds:
-        description: How long its stop may take.
+        description: How long its stop may take; of a program, supervisor knows it.
         type: int
         default: 90
       phase:
@@ -249,8 +249,6 @@ PROGRAM_SUFFIX = ".conf"
 STOP_WORDS = Path("/run/stockpot/programs")
 # The mark of what goes with the last application.
 EVERYBODY = "*"
-# Above the time that a program itself has to stop; seconds.
-STOP_MARGIN = 30
 
 
 class Module(AnsibleModule):
@@ -399,8 +397,7 @@ class Services:
         if self.check_mode or not self.programs:
             return
         # What does not run is forgotten, so that it starts as its file says now.
-        stopping = max((self.programs[name]["stop_seconds"] for name in todo), default=0)
-        self.supervisor.stop(todo, timeout=stopping + STOP_MARGIN)
+        self.supervisor.stop(todo)
         if todo:
             self.supervisor.start(todo)
         self.supervisor.wait(self.programs, timeout=self.start_seconds)
@@ -517,11 +514,8 @@ class Services:
         self._tell_removed(gone)
         if self.check_mode or not gone:
             return
-        times = [
-            int(found) for text in gone.values() for found in re.findall(r"^stopwaitsecs=(\d+)", text, re.MULTILINE)
-        ]
         programs = [Path(path).stem for path in gone]
-        self.supervisor.stop(programs, timeout=max(times, default=0) + STOP_MARGIN)
+        self.supervisor.stop(programs)
         self._unlink(gone)
         for program in programs:
             (STOP_WORDS / program).unlink(missing_ok=True)

@@ -52,7 +52,7 @@ def pids(host: Any) -> dict[str, str]:
     return {
         name.removeprefix("mill-"): words[2].rstrip(",")
         for name, words in status(host).items()
-        if words[0] in ("RUNNING", "STARTING") and name.startswith("mill-")
+        if words[0] == "RUNNING" and name.startswith("mill-")
     }
 
 
