@@ -53,12 +53,6 @@ def test_every_other_mistake_comes_with_its_own_fix(answers: dict[str, Any], sai
     assert said in problem(**answers)
 
 
-def test_an_option_that_makes_workers_deaf_is_warned_of_by_name() -> None:
-    (warning,) = canary.warnings({"retry_on_timeout": True})
-    assert warning.startswith("Warning: the app's broker_transport_options have retry_on_timeout")
-    assert canary.warnings({"retry_on_timeout": False, "socket_timeout": 5}) == canary.warnings({}) == []
-
-
 def test_what_supervisor_runs_is_mended_with_its_commands() -> None:
     assert "mend with: supervisorctl signal KILL shop-worker-mail (" in problem(unit=SCOPE)
     assert "Look at: supervisorctl tail shop-worker-mail;" in problem(unit=SCOPE)

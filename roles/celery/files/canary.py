@@ -50,7 +50,6 @@ class Canary:
 
     def run(self) -> None:
         """Everything; what is wrong ends up in `problems`."""
-        self.notes += warnings(self.app.conf.broker_transport_options)
         before = self.check_workers()
         self.send_tasks(before)
         if self.config["routes"]:
@@ -248,16 +247,6 @@ class Canary:
                 f"{len(nodes)} Beats run ({', '.join(sorted(nodes))}): every schedule fires that often. "
                 f"Stop all but this host's {unit}, and let no other host run Beat."
             )
-
-
-def warnings(options: dict[str, Any]) -> list[str]:
-    """What is dangerous in the app's broker_transport_options."""
-    if not options.get("retry_on_timeout"):
-        return []
-    return [
-        "Warning: the app's broker_transport_options have retry_on_timeout: a worker whose subscription breaks then waits in redis-py for ever, "
-        "up but deaf, until the watch ends it. Take it out of the project's settings; Celery connects again by itself."
-    ]
 
 
 def worker_problem(
