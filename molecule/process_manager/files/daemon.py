@@ -36,7 +36,8 @@ def report() -> None:
         "arguments": sys.argv[2:],
         "environment": {name: os.environ.get(name) for name in ("GREETING", "VALUE")},
         "writes": {
-            path: attempt(path) for path in ("/etc/x", "/usr/x", "/srv/x", "/srv/uploads/x", f"{STATE}/x", "/tmp/x")
+            path: attempt(path)
+            for path in ("/etc/x", "/usr/x", "/srv/x", "/srv/uploads/x", f"{STATE}/x", f"/tmp/{os.environ['USER']}")
         },
         "root_home": attempt("/root/x"),
         "connects": connect(),

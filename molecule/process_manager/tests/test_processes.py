@@ -73,10 +73,10 @@ def test_a_process_writes_only_where_it_may(host: Any) -> None:
     assert {path for path, outcome in writes.items() if outcome == "written"} == {
         "/srv/uploads/x",
         "/var/lib/shop/x",
-        "/tmp/x",
+        "/tmp/shop",
     }
     assert seen(host)["root_home"] != "written"
-    assert not host.file("/tmp/x").exists
+    assert not host.file("/tmp/shop").exists
 
 
 def test_a_folder_may_hand_what_is_written_to_another_group(host: Any) -> None:
