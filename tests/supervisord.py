@@ -72,5 +72,6 @@ def supervisord(**programs: str) -> Iterator[Running]:
         yield Running(process, folder, supervisor)
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        # Above the stopwaitsecs of any program of the tests.
+        process.wait(timeout=90)
         shutil.rmtree(folder)

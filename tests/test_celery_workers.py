@@ -16,7 +16,7 @@ DEAF = f"{sys.executable} -c 'import signal; signal.signal(15, signal.SIG_IGN); 
 PROGRAM = """[program:shop-worker-mail]
 command={command}
 startsecs=0
-stopwaitsecs=60
+stopwaitsecs=30
 """
 
 
