@@ -12,7 +12,7 @@ from supervisord import Running, supervisord
 
 UNIT = "shop-worker-mail.scope"
 # Ends only on SIGQUIT.
-DEAF = f"{sys.executable} -c 'import signal; signal.signal(15, signal.SIG_IGN); print(flush=True); signal.pause()'"
+DEAF = f"{sys.executable} -c 'import signal; signal.signal(15, signal.SIG_IGN); print(0, flush=True); signal.pause()'"
 PROGRAM = """[program:shop-worker-mail]
 command={command}
 startsecs=0
@@ -25,9 +25,19 @@ def running() -> Iterator[Running]:
     """A supervisord that runs a worker which does not end when it is told to."""
     with supervisord(**{"shop-worker-mail": PROGRAM.format(command=DEAF)}) as running:
         running.wait_for("shop-worker-mail", "RUNNING")
+        until_it_is_deaf(running, 1)
         yield running
+        until_it_is_deaf(running, 2)
         Programs(running.supervisor).stop([UNIT])
         Programs(running.supervisor).signal(UNIT, "SIGQUIT")
+
+
+def until_it_is_deaf(running: Running, times: int) -> None:
+    """Until its process says so, for the so-manieth time: before, supervisor has forked it, and it takes no signal in earnest."""
+    deadline = time.monotonic() + 60
+    while (said := running.supervisor.log("shop-worker-mail")).split() != ["0"] * times:
+        assert time.monotonic() < deadline, said
+        time.sleep(0.05)
 
 
 def until(programs: Programs, state: str) -> None:
