@@ -5,9 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -47,10 +46,14 @@ class Beats:
         wait_until(lambda: text in log.read_text(), timeout=60)
         log.write_text("")
 
-    def sent(self) -> list[float]:
-        """When each task was sent, in order; seconds since the epoch."""
-        messages = [loads(text) for text in self.broker.lrange(f"celery:{QUEUE}", 0, -1)]
-        return sorted(message["headers"]["published_at"] for message in messages)
+    def sent(self) -> list[tuple[float, str]]:
+        """When each task was sent, in order, and by which process; seconds since the epoch."""
+        headers = [loads(text)["headers"] for text in self.broker.lrange(f"celery:{QUEUE}", 0, -1)]
+        return sorted((one["published_at"], one["origin"]) for one in headers)
+
+    def turns(self) -> list[str]:
+        """Who sent, turn after turn."""
+        return [origin for origin, _ in groupby(self.sent(), key=lambda one: one[1])]
 
     def sends_on(self, count: int = 3) -> None:
         """Waits for so many more."""
@@ -80,7 +83,7 @@ def beats(request: pytest.FixtureRequest, tmp_path: Path, transactional_db: None
 
 
 def test_of_two_beats_one_sends_and_the_other_takes_over(beats: Beats, request: pytest.FixtureRequest) -> None:
-    """Over a minute with two Beats, and whatever ends the turn of the one that sends: no second has two sends."""
+    """Over a minute with two Beats, and whatever ends the turn of the one that sends."""
     beats.start("first")
     beats.says("first", "This Beat sends the schedules")
     beats.start("second")
@@ -109,19 +112,22 @@ def test_of_two_beats_one_sends_and_the_other_takes_over(beats: Beats, request: 
     takes_over("second", "stopped")
 
     sent = beats.sent()
-    seconds = Counter(int(at) for at in sent)
-    shortest = min(later - earlier for earlier, later in pairwise(sent))
+    # A Beat that was late once sends the next task sooner after: what counts is what comes from two of them.
+    changes = [later[0] - earlier[0] for earlier, later in pairwise(sent) if later[1] != earlier[1]]
     COUNTED.append(
         {
             "Beat": request.node.callspec.params["beats"],
             "two in a minute": in_a_minute,
             "in all": len(sent),
-            "seconds with two sends": sum(count > 1 for count in seconds.values()),
-            "shortest pause": f"{shortest:.2f} s",
+            "turns": len(changes) + 1,
+            "shortest pause between two": f"{min(changes):.2f} s",
             **{f"{what}: taken over in": after for what, after in turns.items()},
         }
     )
-    assert max(seconds.values()) == 1
+    assert in_a_minute <= MINUTE + 1
+    # first, second, third, second: nobody sends in another one's turn.
+    assert len(changes) == 3
+    assert min(changes) >= 1
 
 
 def test_a_beat_inside_a_worker_waits_too(beats: Beats) -> None:
@@ -129,10 +135,8 @@ def test_a_beat_inside_a_worker_waits_too(beats: Beats) -> None:
     beats.says("first", "This Beat sends the schedules")
     beats.start("inside", "worker", "--beat", "--pool=solo", "--queues=none", "--hostname=inside@%h", "--loglevel=INFO")
     beats.says("inside", "This Beat waits, and sends nothing: the Beat on ")
-    before = len(beats.sent())
     beats.sends_on(5)
-    sent = beats.sent()[before:]
-    assert max(Counter(int(at) for at in sent).values()) == 1
+    assert len(beats.turns()) == 1
 
 
 def test_a_beat_that_waits_answers_and_sends_when_redis_is_back(beats: Beats) -> None:
@@ -145,4 +149,4 @@ def test_a_beat_that_waits_answers_and_sends_when_redis_is_back(beats: Beats) ->
     wait_until(lambda: current_app.control.ping(destination=["celerybeat@second"], timeout=1), timeout=30)
     beats.broker.delete("celery:beat")
     beats.sends_on()
-    assert max(Counter(int(at) for at in beats.sent()).values()) == 1
+    assert len(beats.turns()) <= 2
