@@ -21,6 +21,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("host_name", sorted(lab_ports()), scope="session")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where a scenario has a process for each host (`dist: loadgroup`), a host's tests run in one of them, in order."""
+    for item in items:
+        host_name = getattr(item, "callspec", None) and item.callspec.params.get("host_name")
+        item.add_marker(pytest.mark.xdist_group(host_name or "all"))
+
+
 @pytest.fixture(scope="session")
 def host(host_name: str) -> testinfra.host.Host:
     """The server under test, over SSH."""

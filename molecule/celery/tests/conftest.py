@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-ROWS = pytest.StashKey[list[tuple[str, str, str]]]()
+ROW = "seconds by cause"
 
 
-@pytest.fixture(scope="session")
-def counted(pytestconfig: pytest.Config) -> list[tuple[str, str, str]]:
-    """Rows of the table: the cause, the host, the seconds."""
-    return pytestconfig.stash.setdefault(ROWS, [])
+@pytest.fixture
+def count(host_name: str, record_property: Callable[[str, object], None]) -> Callable[[str, object], None]:
+    """Notes a row of the table: the cause, and the seconds."""
+    return lambda cause, seconds: record_property(ROW, f"{cause:<48} {host_name:<18} {seconds:>8}")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, between the lines that bin/test looks for."""
-    rows = config.stash.get(ROWS, [])
-    if not rows:
-        return
-    terminalreporter.section("counted")
-    terminalreporter.write_line("seconds until a deaf worker consumes again, by cause")
-    for cause, host, seconds in rows:
-        terminalreporter.write_line(f"{cause:<48} {host:<18} {seconds:>8}")
+    reports = [
+        report for one in terminalreporter.stats.values() for report in one if isinstance(report, pytest.TestReport)
+    ]
+    rows = [
+        row for report in reports if report.when == "teardown" for name, row in report.user_properties if name == ROW
+    ]
+    if rows:
+        terminalreporter.section("counted")
+        terminalreporter.write_line("seconds until a deaf worker consumes again, by cause")
+        terminalreporter.write_line("\n".join(rows))

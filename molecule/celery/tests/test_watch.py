@@ -13,7 +13,7 @@ from test_celery import main_pid, press, printed
 from testinfra.host import Host
 
 Wait = Callable[..., Any]
-Rows = list[tuple[str, str, str]]
+Count = Callable[[str, object], None]
 # Seconds that the tests wait for what the table below then says.
 DEADLINE = 150
 
@@ -30,13 +30,13 @@ def send(host: Host, queue: str) -> str:
 
 
 @pytest.fixture
-def consumes_again(host: Host, host_name: str, wait_until: Wait, counted: Rows) -> Callable[..., None]:
+def consumes_again(host: Host, wait_until: Wait, count: Count) -> Callable[..., None]:
     """Waits until a task through a queue has run, and notes the seconds since the fault began, or was over."""
 
     def wait(queue: str, cause: str, began: float) -> None:
         name = send(host, queue)
         wait_until(lambda: printed(host, name)[-1:] == ["end"], timeout=DEADLINE)
-        counted.append((cause, host_name, f"{time.monotonic() - began:.0f}"))
+        count(cause, f"{time.monotonic() - began:.0f}")
 
     return wait
 
@@ -144,13 +144,13 @@ def test_workers_consume_again_when_a_full_disk_under_redis_is_free_again(
         consumes_again(queue, f"disk full for 60 s, free again ({queue})", began)
 
 
-def test_a_frozen_beat_ticks_again(host: Host, host_name: str, wait_until: Wait, counted: Rows) -> None:
+def test_a_frozen_beat_ticks_again(host: Host, wait_until: Wait, count: Count) -> None:
     host.check_output("systemctl kill --kill-whom=main --signal=STOP press-beat.service")
     began, before = time.monotonic(), main_pid(host, "beat")
     wait_until(lambda: main_pid(host, "beat") not in ("0", before), timeout=DEADLINE)
     ticks = printed(host, "tick")
     wait_until(lambda: printed(host, "tick") not in (ticks, []), timeout=DEADLINE)
-    counted.append(("Beat, SIGSTOP", host_name, f"{time.monotonic() - began:.0f}"))
+    count("Beat, SIGSTOP", f"{time.monotonic() - began:.0f}")
 
 
 def test_a_second_beat_is_ended(host: Host, wait_until: Wait) -> None:
@@ -165,11 +165,11 @@ def test_a_second_beat_is_ended(host: Host, wait_until: Wait) -> None:
     assert main_pid(host, "beat") == own
 
 
-def test_the_watch_itself_is_small(host: Host, host_name: str, counted: Rows) -> None:
+def test_the_watch_itself_is_small(host: Host, count: Count) -> None:
     pid = main_pid(host, "watch")
     status = host.check_output(f"cat /proc/{pid}/status")
     resident = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
     used = sum(map(int, host.check_output(f"cat /proc/{pid}/stat").rpartition(")")[2].split()[11:13]))
     age = float(host.check_output(f"ps -o etimes= -p {pid}"))
-    counted.append(("the watch: MiB, thousandths of a core", host_name, f"{resident // 1024}, {used * 10 / age:.0f}"))
+    count("the watch: MiB, thousandths of a core", f"{resident // 1024}, {used * 10 / age:.0f}")
     assert resident < 96 * 1024
