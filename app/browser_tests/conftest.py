@@ -7,13 +7,13 @@ import secrets
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+CHROMIUM = Path(__file__).resolve().parents[2] / "lab" / "chromium"
 SCREENSHOTS = Path(__file__).resolve().parents[2] / ".lab" / "screenshots"
 PASSWORD = "cobol-and-soup-" + secrets.token_hex(4)
 SECONDS = 1000
@@ -24,7 +24,8 @@ expect.set_options(timeout=30 * SECONDS)
 def browser() -> Iterator[Browser]:
     options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-proxy-server"]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=options)
+        sites = {"LAB_SITES": os.environ["STOCKPOT_URL"].rpartition(":")[2]}
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options, env=os.environ | sites)
         yield chromium
         chromium.close()
 
@@ -51,12 +52,6 @@ def context(new_context: Callable[[], BrowserContext]) -> BrowserContext:
     return new_context()
 
 
-def visitor(context: BrowserContext) -> Page:
-    page = context.new_page()
-    page.goto = partial(go, page.goto)  # type: ignore[method-assign]  # the same signature
-    return page
-
-
 def refusals(page: Page) -> list[str]:
     """What the browser says, from now on, that the site's Content-Security-Policy made it refuse."""
     found: list[str] = []
@@ -67,7 +62,7 @@ def refusals(page: Page) -> list[str]:
 @pytest.fixture
 def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A new visitor's page; it must report neither errors nor anything refused, and is photographed when its test fails."""
-    page = visitor(context)
+    page = context.new_page()
     errors = refusals(page)
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
@@ -81,17 +76,6 @@ def photograph(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
-def go(goto: Callable[..., Any], url: str, **options: Any) -> Any:
-    """Load a page. Chromium gives up when this machine's networks change, as they do when containers come and go beside it."""
-    for _ in range(5):
-        try:
-            return goto(url, **options)
-        except Error as error:
-            if "ERR_NETWORK_CHANGED" not in str(error):
-                raise
-    return goto(url, **options)
-
-
 @pytest.fixture
 def member(page: Page) -> Page:
     """The page of someone who has just registered."""
@@ -101,7 +85,7 @@ def member(page: Page) -> Page:
 @pytest.fixture
 def stranger(new_context: Callable[[], BrowserContext]) -> Page:
     """The page of another member, in a browser of his own."""
-    return register(visitor(new_context()))
+    return register(new_context().new_page())
 
 
 def register(page: Page) -> Page:

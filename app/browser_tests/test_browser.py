@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from conftest import photograph, refusals, visitor
+from conftest import photograph, refusals
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 
@@ -218,7 +218,7 @@ def test_a_script_that_gets_into_a_page_does_not_run(context: BrowserContext) ->
         answer = route.fetch()
         route.fulfill(response=answer, body=answer.text().replace("</main>", attack))
 
-    page = visitor(context)
+    page = context.new_page()
     refused = refusals(page)
     page.route(re.compile("/contact/$"), inject)
     page.goto("/contact/", wait_until="networkidle")

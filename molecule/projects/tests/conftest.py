@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from visitor import PROJECTS, Visit, Visitor
 
-from lab import PROJECT
+from lab import PROJECT, lab_ports
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,7 +29,10 @@ def browser() -> Iterator[Browser]:
     options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-proxy-server"]
     options.append("--host-resolver-rules=MAP *.example 127.0.0.1")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=options)
+        sites = {"LAB_SITES": " ".join(str(ports["443"]) for ports in lab_ports().values())}
+        chromium = playwright.chromium.launch(
+            executable_path=PROJECT / "lab/chromium", args=options, env=os.environ | sites
+        )
         yield chromium
         chromium.close()
 
