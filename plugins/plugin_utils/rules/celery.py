@@ -15,6 +15,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import (
     instances,
     pool_of,
 )
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.memory import limit_megabytes
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import limit_problems
 from packaging.version import InvalidVersion, Version
 
@@ -99,7 +100,7 @@ def _problems(worker: Mapping[str, Any]) -> list[str]:
         *_numbers(worker),
         *_times(worker),
         *_beat(worker),
-        *limit_problems(worker),
+        *(limit_problems(worker) or _memory(worker)),
     ]
 
 
@@ -150,6 +151,18 @@ def _numbers(worker: Mapping[str, Any]) -> list[str]:
         if len(scale) != 2 or min(scale) < 1 or scale[0] < scale[1]:
             found.append(f"autoscale is {scale}; it has to be [most, fewest] processes.")
     return found
+
+
+def _memory(worker: Mapping[str, Any]) -> list[str]:
+    per_child, limit = worker.get("max_memory_per_child", 0), worker.get("memory_max", "")
+    # What a percentage comes to is known on the host alone.
+    megabytes = None if limit.endswith("%") else limit_megabytes(limit, 0)
+    if megabytes is None or per_child < megabytes * 1024:
+        return []
+    return [
+        f"max_memory_per_child ({per_child} KiB) has to be below memory_max ({limit}), or the kernel ends a process with its task before it "
+        "is replaced; lower it, here or in celery_worker_defaults."
+    ]
 
 
 def _times(worker: Mapping[str, Any]) -> list[str]:
