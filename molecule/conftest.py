@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,11 +89,16 @@ def lab_restart() -> Callable[[str], None]:
 
 @pytest.fixture(scope="session")
 def converge_again() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a playbook on the lab once more: `converge_again("-e", "x=1", limit="host")`. Never raises: look at returncode."""
+    """Run a playbook on the lab once more: `converge_again("-e", "x=1", limit="host")`. Never raises: look at returncode.
 
-    def run(*arguments: str, limit: str = "all", playbook: str = "") -> subprocess.CompletedProcess[str]:
+    hosts: another inventory in place of the scenario's hosts.yml.
+    """
+
+    def run(
+        *arguments: str, limit: str = "all", playbook: str = "", hosts: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         scenario = PROJECT / "molecule" / LAB
-        inventories = [scenario / "hosts.yml", *LAB_FOLDER.glob("connections.yml"), *LAB_FOLDER.glob("secrets.yml")]
+        inventories = [hosts or scenario / "hosts.yml", *LAB_FOLDER.glob("connections.yml"), *LAB_FOLDER.glob("secrets.yml")]
         # Into a file: SSH's shared connection outlives the play and would hold a pipe open.
         with tempfile.TemporaryFile("w+") as output:
             result = subprocess.run(

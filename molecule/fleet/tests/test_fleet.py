@@ -6,7 +6,8 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -206,20 +207,65 @@ def test_a_worker_that_moves_leaves_its_host_and_all_others_go_on(
     assert set(main_pids()["fleet-app-1"]) == set(before["fleet-app-1"])
 
 
+def last_said(name: str, event: str) -> float:
+    """When a host's journal of Beat last had a word; seconds since the epoch."""
+    lines = server(name).check_output("journalctl --no-pager --output=short-unix --unit=stockpot-beat").splitlines()
+    return max(float(line.split()[0]) for line in lines if event in line)
+
+
 def test_beat_moves_and_the_old_one_is_stopped_before_the_new_one_starts(converge_again: Callable[..., Any]) -> None:
-    """There and back, by one run each."""
+    """By one run."""
+    old, new = WEB
+    result = converge_again("-e", json.dumps({"topology_beat": [new]}))
+    assert result.returncode == 0, result.stdout[-4000:]
+    assert server(old).run("systemctl cat stockpot-beat").rc != 0
+    assert server(new).run("systemctl is-active stockpot-beat").stdout.strip() == "active"
+    assert last_said(old, " Stopped ") < last_said(new, " Started ")
 
-    def last(name: str, event: str) -> float:
-        """When systemd last said so of Beat; seconds."""
-        lines = server(name).check_output("journalctl --no-pager --output=short-unix --unit=stockpot-beat").splitlines()
-        return max(float(line.split()[0]) for line in lines if f" {event} " in line)
 
-    for old, new in (("fleet-app-1", "fleet-app-2"), ("fleet-app-2", "fleet-app-1")):
-        result = converge_again("-e", json.dumps({"topology_beat": [new]}))
+@pytest.fixture
+def without_the_second(tmp_path: Path) -> Path:
+    """The fleet's inventory after an operator has taken the second application server out of it."""
+    fleet = yaml.safe_load((PROJECT / "molecule/fleet/hosts.yml").read_text())
+    for group in (fleet["demo"], *fleet["demo"]["children"].values()):
+        group["hosts"].pop(WEB[1], None)
+    # The application is found from the inventory's folder, as in a checkout.
+    folder = tmp_path / "inventories/fleet"
+    folder.mkdir(parents=True)
+    (tmp_path / "app").symlink_to(PROJECT / "app")
+    (folder / "group_vars").symlink_to(PROJECT / "group_vars")
+    (folder / "hosts.yml").write_text(yaml.safe_dump(fleet))
+    return folder / "hosts.yml"
+
+
+@contextmanager
+def stands_still(name: str) -> Iterator[None]:
+    """A host that neither answers nor runs, until it goes on where it was."""
+    container = PROJECT / "lab/container"
+    subprocess.run([container, "pause", "fleet", name], check=True, timeout=60)
+    try:
+        yield
+    finally:
+        subprocess.run([container, "unpause", "fleet", name], check=True, timeout=60)
+
+
+def test_a_dead_host_of_beat_is_replaced_by_one_run_and_sends_nothing_when_it_is_back(
+    site: str, converge_again: Callable[..., Any], wait_until: Wait, without_the_second: Path
+) -> None:
+    new, old = WEB
+    shop = Shop(site)
+    with stands_still(old):
+        result = converge_again(hosts=without_the_second)
         assert result.returncode == 0, result.stdout[-4000:]
-        assert server(old).run("systemctl cat stockpot-beat").rc != 0
-        assert server(new).run("systemctl is-active stockpot-beat").stdout.strip() == "active"
-        assert last(old, "Stopped") < last(new, "Started")
+        wait_until(lambda: last_said(new, "This Beat sends the schedules"), timeout=120)
+        order = shop.order()
+        assert wait_until(lambda: shop.state(order) == "paid")
+        replaced = float(server(new).check_output("date +%s.%N"))
+    wait_until(lambda: last_said(old, "This Beat waits, and sends nothing") > replaced, timeout=120)
+    back = converge_again()
+    assert back.returncode == 0, back.stdout[-4000:]
+    assert server(old).run("systemctl cat stockpot-beat").rc != 0
+    assert server(new).run("systemctl is-active stockpot-beat").stdout.strip() == "active"
 
 
 def test_each_server_listens_only_where_others_need_it() -> None:
