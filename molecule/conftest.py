@@ -98,7 +98,11 @@ def converge_again() -> Callable[..., subprocess.CompletedProcess[str]]:
         *arguments: str, limit: str = "all", playbook: str = "", hosts: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         scenario = PROJECT / "molecule" / LAB
-        inventories = [hosts or scenario / "hosts.yml", *LAB_FOLDER.glob("connections.yml"), *LAB_FOLDER.glob("secrets.yml")]
+        inventories = [
+            hosts or scenario / "hosts.yml",
+            *LAB_FOLDER.glob("connections.yml"),
+            *LAB_FOLDER.glob("secrets.yml"),
+        ]
         # Into a file: SSH's shared connection outlives the play and would hold a pipe open.
         with tempfile.TemporaryFile("w+") as output:
             result = subprocess.run(

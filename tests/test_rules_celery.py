@@ -62,7 +62,10 @@ def test_good_workers_pass() -> None:
         ({"pool": "solo", "max_tasks_per_child": 5}, "max_tasks_per_child has no effect in the pool 'solo'"),
         ({"pool": "solo", "concurrency": 2}, "concurrency has no effect in the pool 'solo'"),
         ({"pool": "gevent", "max_memory_per_child": 5}, "max_memory_per_child has no effect in the pool 'gevent'"),
-        ({"max_memory_per_child": 196608, "memory_max": "192M"}, "max_memory_per_child (196608 KiB) has to be below memory_max (192M)"),
+        (
+            {"max_memory_per_child": 196608, "memory_max": "192M"},
+            "max_memory_per_child (196608 KiB) has to be below memory_max (192M)",
+        ),
         ({"prefetch_multiplier": -1}, "below 0"),
         ({"soft_time_limit": 60, "time_limit": 60}, "soft_time_limit (60) has to be below time_limit (60)"),
         ({"soft_time_limit": 60, "stop_timeout": 60}, "above soft_time_limit"),
