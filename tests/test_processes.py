@@ -384,6 +384,7 @@ def test_a_host_with_workers_or_beat_has_a_watch_that_knows_them() -> None:
     assert (program, file) == ("/srv/shop/releases/1/venv/bin/python", "/usr/local/lib/stockpot/celery/watch.py")
     # Another one of these starts it anew.
     assert watch["configuration_files"] == [
+        "/usr/local/lib/stockpot/celery/stockpot_beats.py",
         "/usr/local/lib/stockpot/celery/stockpot_units.py",
         "/usr/local/lib/stockpot/celery/watch.py",
     ]

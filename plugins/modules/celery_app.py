@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.stockpot.stack.plugins.module_utils import releases
 
 DOCUMENTATION = """
 ---
@@ -72,20 +73,10 @@ facts:
 """
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "app": {"type": "str", "required": True},
-    "user": {"type": "str", "required": True},
-    "release_path": {"type": "path", "required": True},
-    "environment_files": {"type": "list", "elements": "path", "required": True},
+    **releases.ARGUMENTS,
     # Its values are in no output: the module returns none of them.
     "environment": {"type": "str", "default": "", "no_log": True},
-    "script": {"type": "str", "required": True},
 }
-# Importing a project may take its time; seconds.
-TIMEOUT = 120
-
-
-class AppError(Exception):
-    """The app could not be asked; the message is complete."""
 
 
 def key(given: Mapping[str, Any]) -> str:
@@ -93,44 +84,6 @@ def key(given: Mapping[str, Any]) -> str:
     texts = [given["app"], given["script"], given["environment"]]
     texts += [Path(path).read_bytes().hex() for path in given["environment_files"]]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
-
-
-def ask(given: Mapping[str, Any], environment_file: str) -> dict[str, Any]:
-    """What the app says.
-
-    Args:
-        given: the module's parameters.
-        environment_file: a file with its further variables.
-
-    Raises:
-        AppError: it cannot be loaded.
-    """
-    files = [*given["environment_files"], environment_file]
-    done = subprocess.run(
-        [
-            *(
-                "systemd-run",
-                "--quiet",
-                "--pipe",
-                "--wait",
-                "--collect",
-                "--service-type=exec",
-                f"--uid={given['user']}",
-            ),
-            *(f"--property=EnvironmentFile={path}" for path in files),
-            f"--property=WorkingDirectory={given['release_path']}/source",
-            *(f"{given['release_path']}/venv/bin/python", "-", json.dumps({"app": given["app"]}).replace("$", "$$")),
-        ],
-        input=given["script"],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    if done.returncode != 0:
-        said = done.stdout.strip() or done.stderr.strip()
-        raise AppError(f"celery_app: the app {given['app']} cannot be loaded: {said} Nothing was restarted.")
-    return json.loads(done.stdout)
 
 
 def facts(given: Mapping[str, Any], scratch: str) -> dict[str, Any]:
@@ -141,7 +94,7 @@ def facts(given: Mapping[str, Any], scratch: str) -> dict[str, Any]:
         scratch: a folder of root's.
 
     Raises:
-        AppError: it cannot be loaded.
+        ScriptError: it cannot be loaded.
     """
     release = Path(os.path.realpath(given["release_path"]))
     if not (release / "venv/bin/python").exists():
@@ -152,7 +105,7 @@ def facts(given: Mapping[str, Any], scratch: str) -> dict[str, Any]:
     with tempfile.NamedTemporaryFile("w", dir=scratch, suffix=".environment") as file:
         file.write(given["environment"])
         file.flush()
-        said = ask(given, file.name)
+        said = releases.run_script(given, {"app": given["app"]}, [file.name])
     if (release / ".complete").exists():
         new = kept.with_suffix(".new")
         new.write_text(json.dumps(said))
@@ -165,7 +118,11 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
         said = facts(module.params, module.tmpdir)
-    except (AppError, OSError, subprocess.TimeoutExpired) as error:
+    except releases.ScriptError as error:
+        module.fail_json(
+            msg=f"celery_app: the app {module.params['app']} cannot be loaded: {error} Nothing was restarted."
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, facts=said)
 

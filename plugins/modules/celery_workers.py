@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 from xmlrpc.client import Fault
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.stockpot.stack.plugins.module_utils import releases
 from ansible_collections.stockpot.stack.plugins.module_utils.supervisor import NOT_RUNNING, Supervisor
 from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import ServiceError, Systemctl
 
@@ -118,8 +118,6 @@ problem:
 """
 
 MARKS = Path("/run/stockpot/stopping")
-# Importing a project may take its time; seconds.
-ASK_TIMEOUT = 120
 NAMES = ("cancel", "stop", "quit", "start")
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "workers": {
@@ -134,11 +132,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         },
     },
     **{name: {"type": "list", "elements": "str", "default": []} for name in NAMES},
-    "app": {"type": "str", "required": True},
-    "user": {"type": "str", "required": True},
-    "release_path": {"type": "path", "required": True},
-    "environment_files": {"type": "list", "elements": "path", "required": True},
-    "script": {"type": "str", "required": True},
+    **releases.ARGUMENTS,
 }
 
 
@@ -276,25 +270,11 @@ class Workers:
         return seen, problem
 
     def _ask(self, names: list[str], *, cancel: bool) -> tuple[dict[str, Any], str]:
-        given = self.given
-        config = {"app": given["app"], "workers": names, "cancel": cancel}
-        done = subprocess.run(
-            [
-                *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"),
-                f"--uid={given['user']}",
-                *(f"--property=EnvironmentFile={path}" for path in given["environment_files"]),
-                f"--property=WorkingDirectory={given['release_path']}/source",
-                *(f"{given['release_path']}/venv/bin/python", "-", json.dumps(config).replace("$", "$$")),
-            ],
-            input=given["script"],
-            capture_output=True,
-            text=True,
-            timeout=ASK_TIMEOUT,
-            check=False,
-        )
-        if done.returncode != 0:
-            return {}, (done.stdout.strip() or done.stderr.strip()).replace("\n", " ")
-        return json.loads(done.stdout), ""
+        argument = {"app": self.given["app"], "workers": names, "cancel": cancel}
+        try:
+            return releases.run_script(self.given, argument), ""
+        except releases.ScriptError as error:
+            return {}, str(error).replace("\n", " ")
 
     def _units(self, what: str) -> list[str]:
         return [self.workers[name]["unit"] for name in self.given[what]]

@@ -222,7 +222,7 @@ def _watch(given: Mapping[str, Any], common: Mapping[str, Any], watched: Sequenc
             f"{LOOKING}/watch.py",
             json.dumps(config, sort_keys=True),
         ],
-        configuration_files=[f"{LOOKING}/{name}" for name in ("stockpot_units.py", "watch.py")],
+        configuration_files=[f"{LOOKING}/{name}" for name in ("stockpot_beats.py", "stockpot_units.py", "watch.py")],
         environment=watched[0].get("environment", {}),
         stop_timeout=10,
         memory_max=given["celery_watch_memory_max"],

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import itertools
 import json
 import os
 import pickle
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import stockpot_units as units
+from stockpot_beats import SecondBeats
 
 # What a connection to the broker, and asking workers through it, depends on.
 SETTINGS = ("broker_", "control_", "accept_content", "result_accept_content", "event_", "beat_max_loop_interval")
@@ -154,11 +154,10 @@ class Watch:
         self.well_since: dict[str, float] = {}
         self.ended: Counter[tuple[str, str]] = Counter()
         self.added: Counter[tuple[str, str]] = Counter()
-        self.second_beats = 0
+        self.second_beats = SecondBeats(config["app"], config["beat_unit"])
         self.served_since: float | None = None
         self.last_look: float | None = None
         self.said: set[str] = set()
-        self.asked_to_end: set[tuple[int, int]] = set()
 
     def run(self) -> None:
         """Looks until it is ended itself; a look that hangs ends it, with a traceback."""
@@ -186,7 +185,8 @@ class Watch:
         self.last_look = now
         for worker in self.workers:
             self._look_at(worker, states[worker.unit], answers, now)
-        self._end_second_beats()
+        for line in self.second_beats.end([worker.unit for worker in self.workers]):
+            self._say(line)
         self._write_metrics()
 
     def _ask(self) -> Answers | None:
@@ -389,36 +389,6 @@ class Watch:
             f"again. Should it be deaf again before it was well for {next_patience:.0f} s, it has {next_patience:.0f} s."
         )
 
-    def _end_second_beats(self) -> None:
-        """End every Beat of the application that is not the unit's: each would send every schedule once more."""
-        project = home(Path.cwd())
-        found = {
-            process.pid: (process, words)
-            for process, words in own_processes()
-            if is_beat(words, self.config["app"]) and is_below(process, project)
-        }
-        # The units' own, as they are by now: one may just have been started.
-        own = (
-            {state.pid for state in units.states([worker.unit for worker in self.workers]).values()} if found else set()
-        )
-        for process, words in found.values():
-            # Children end with their parent.
-            if process.pid not in own and process.group not in own and process.parent not in found:
-                self._end_second_beat(process, words)
-
-    def _end_second_beat(self, process: units.Process, words: list[str]) -> None:
-        key = (process.pid, process.started)
-        # A worker with a Beat inside ends its tasks first.
-        how = signal.SIGKILL if key in self.asked_to_end and "worker" not in words else signal.SIGTERM
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, how)
-        if key not in self.asked_to_end:
-            self.asked_to_end.add(key)
-            self.second_beats += 1
-            unit = self.config["beat_unit"]
-            where = f"Beat is {unit}" if unit else "Beat runs on another host"
-            self._say(f"A second Beat ran, process {process.pid} ({' '.join(words)}): it is ended. {where}.")
-
     def _forget(self) -> None:
         for history in self.histories.values():
             history.forget(WHY)
@@ -459,7 +429,7 @@ class Watch:
                 yield f"celery_watch_consumers_added_total{{{labels}}} {self.added[worker.name, queue]}"
         yield "# HELP celery_watch_second_beats_total Beats beside the unit's that were ended."
         yield "# TYPE celery_watch_second_beats_total counter"
-        yield f"celery_watch_second_beats_total{{{application}}} {self.second_beats}"
+        yield f"celery_watch_second_beats_total{{{application}}} {self.second_beats.count}"
 
     def _say_once(self, key: str, text: str) -> None:
         if key not in self.said:
@@ -492,53 +462,6 @@ def kill(process: units.Process) -> bool:
         return False
     (os.killpg if now.group == now.pid else os.kill)(now.pid, signal.SIGKILL)
     return True
-
-
-def own_processes() -> Iterator[tuple[units.Process, list[str]]]:
-    """The processes of this one's user, each with the words of its command."""
-    for folder in units.PROC.iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            if folder.stat().st_uid != os.getuid():
-                continue
-            words = (folder / "cmdline").read_text(errors="replace").split("\0")[:-1]
-        except OSError:
-            continue
-        if words and (process := units.Process.read(int(folder.name))):
-            yield process, words
-
-
-def home(folder: Path) -> Path:
-    """The folder of all of a project's releases, where it is one of several; else its own."""
-    parts = folder.parts
-    return Path(*parts[: parts.index("releases")]) if "releases" in parts else folder
-
-
-def is_below(process: units.Process, folder: Path) -> bool:
-    """Whether a process runs in a folder, or in one below it: another project may have the same user."""
-    try:
-        return (units.PROC / str(process.pid) / "cwd").readlink().is_relative_to(folder)
-    except OSError:
-        return False
-
-
-def is_beat(words: list[str], app: str) -> bool:
-    """Whether a command is a Celery Beat, or a worker with one inside, of an app.
-
-    Args:
-        words: of the command.
-        app: what `celery -A` is given.
-    """
-    names = [Path(word).name for word in words]
-    if "celery" not in names:
-        return False
-    options = words[names.index("celery") + 1 :]
-    given = [option.partition("=")[2] for option in options if option.startswith("--app=")]
-    given += [value for option, value in itertools.pairwise(options) if option in ("-A", "--app")]
-    if given and app not in given:
-        return False
-    return "beat" in options or ("worker" in options and not {"-B", "--beat"}.isdisjoint(options))
 
 
 def settings_of(app: str) -> dict[str, Any]:
