@@ -52,10 +52,15 @@ def running(foreign: str) -> Iterator[Running]:
 
 
 @pytest.fixture
-def call(running: Running, tmp_path: Path) -> Callable[..., services.Services]:
+def systemctl() -> Fake:
+    """The systemd beside supervisor, for `call`."""
+    return Fake()
+
+
+@pytest.fixture
+def call(running: Running, systemctl: Fake, tmp_path: Path) -> Callable[..., services.Services]:
     """Runs the module's work on programs: `call({"a": IDLE}, application="shop")`; a value may be a whole service."""
     (tmp_path / "units").mkdir()
-    systemctl = Fake()
 
     def run(
         given: dict[str, Any], *, application: str = "shop", check_mode: bool = False, **parameters: Any
@@ -94,7 +99,6 @@ def call(running: Running, tmp_path: Path) -> Callable[..., services.Services]:
             work.run()
         return work
 
-    run.systemctl = systemctl  # type: ignore[attr-defined]
     return run
 
 
@@ -171,7 +175,7 @@ def test_what_is_no_longer_given_is_stopped_gracefully_and_removed_with_its_own_
 
 
 def test_an_own_file_that_a_service_still_has_stays(
-    running: Running, call: Callable[..., services.Services], tmp_path: Path
+    call: Callable[..., services.Services], systemctl: Fake, tmp_path: Path
 ) -> None:
     """A process that goes over from systemd keeps its variables."""
     own = tmp_path / "own.environment"
@@ -179,15 +183,14 @@ def test_an_own_file_that_a_service_still_has_stays(
     unit.write_text(f"[Unit]\nX-Application=shop\nX-OwnFile={own}\n")
     call({"shop-a": {"files": [{**OWNER, "path": str(own), "secret_content": "A=1\n"}]}})
     assert (unit.exists(), own.exists()) == (False, True)
-    assert ["disable", "--now", "shop-a.service"] in call.systemctl.done  # type: ignore[attr-defined]
+    assert ["disable", "--now", "shop-a.service"] in systemctl.done
 
 
 def test_a_unit_is_stopped_before_the_file_of_its_program_is_written(
-    running: Running, call: Callable[..., services.Services], tmp_path: Path
+    running: Running, call: Callable[..., services.Services], systemctl: Fake, tmp_path: Path
 ) -> None:
     """supervisor, should it be started meanwhile, starts what it finds."""
     (tmp_path / "units/shop-a.service").write_text("X-Application=shop\n")
-    systemctl = call.systemctl  # type: ignore[attr-defined]
     seen = []
 
     def look(*words: str) -> tuple[int, str, str]:
