@@ -248,6 +248,39 @@ def test_a_repeated_run_restarts_nothing_and_shows_no_secret(
         assert value not in result.stdout, name
 
 
+def test_a_frozen_worker_is_ended_by_the_watch_and_orders_are_paid_again(
+    host: Host, shop: Shop, wait_until: Wait
+) -> None:
+    """Under both process managers; nothing else is touched."""
+    before = main_pids(host)
+    worker = "stockpot-worker-critical"
+    host.check_output("kill -STOP %s", before[worker])
+    order = shop.order()
+    assert wait_until(lambda: shop.state(order) == "paid", timeout=180)
+    assert {name for name, pid in main_pids(host).items() if pid != before[name]} == {worker}
+    told = "journalctl --no-pager --output=cat --unit=stockpot-watch; cat /var/log/stockpot/watch.log"
+    assert "The worker critical" in host.run(told).stdout
+
+
+def test_a_worker_is_drained_and_restarted_by_name(
+    host: Host, host_name: str, shop: Shop, converge_again: Callable[..., Any], wait_until: Wait
+) -> None:
+    """Under both process managers: what an operator reads is what happened, and no other process is another."""
+    before = main_pids(host)
+    worker = "stockpot-worker-critical"
+    drained = converge_again("-e", "workers=critical", limit=host_name, playbook="../../playbooks/drain.yml")
+    assert drained.returncode == 0, drained.stdout[-4000:]
+    assert re.search(rf"critical@{host_name} .* stopped", drained.stdout)
+    order = shop.order()
+    assert not managed.all_run(host, [worker])
+    assert shop.state(order) == "pending"
+    restarted = converge_again("-e", "workers=critical", limit=host_name, playbook="../../playbooks/restart.yml")
+    assert restarted.returncode == 0, restarted.stdout[-4000:]
+    assert re.search(rf"critical@{host_name} .* consumes again", restarted.stdout)
+    assert wait_until(lambda: shop.state(order) == "paid")
+    assert {name for name, pid in main_pids(host).items() if pid != before[name]} == {worker}
+
+
 def test_killed_services_come_back(host: Host, shop: Shop, wait_until: Wait) -> None:
     """All of them at once, by SIGKILL to the whole unit; then orders are paid again."""
     before = main_pids(host)
