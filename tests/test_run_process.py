@@ -115,12 +115,18 @@ def test_a_file_that_cannot_be_read_is_named_and_nothing_of_it_shown(
 
 
 def test_it_becomes_the_command_with_no_rights_in_a_scope_with_the_limits(run_process: Any) -> None:
-    words = run_process.command(given(run_process, "--memory-max", "64M", "--cpu-max", "50%"))
+    words = run_process.command(given(run_process, "--memory-max", "64M", "--cpu-max", "50%"), systemd=252)
     assert words[0] == "/usr/bin/systemd-run"
     assert {"--scope", "--unit=shop-a.scope", "--property=MemoryMax=64M", "--property=CPUQuota=50%"} <= set(words)
     assert {"--no-new-privs", "--bounding-set=-all", "--pdeathsig=TERM", f"--regid={GROUP}"} <= set(words)
     assert words[-3:] == ["--", "/bin/true", "--flag"]
 
 
+def test_a_child_that_the_kernel_kills_does_not_end_its_scope(run_process: Any) -> None:
+    """Older ones leave a scope alone, and refuse the property."""
+    [of_252, of_257] = [run_process.command(given(run_process), systemd=version) for version in (252, 257)]
+    assert set(of_257) - set(of_252) == {"--property=OOMPolicy=continue"}
+
+
 def test_without_systemd_there_is_no_scope(run_process: Any) -> None:
-    assert run_process.command(given(run_process, "--no-scope"))[0] == "/usr/bin/setpriv"
+    assert run_process.command(given(run_process, "--no-scope"), systemd=0)[0] == "/usr/bin/setpriv"

@@ -191,6 +191,20 @@ def test_healthy_workers_at_work_are_never_touched(host: Start) -> None:
     here.consumes("mail")
 
 
+def test_a_solo_worker_with_one_task_after_another_is_not_touched(host: Start) -> None:
+    """It hardly ever answers, for longer than any stop takes."""
+    here = host({"name": "mail", "queues": ["mail"], "pool": "solo", "stop_timeout": 4})
+    here.start()
+    here.consumes()
+    here.looks(3)
+    pid = here.pid("worker-mail")
+    for name in ("one", "other"):
+        here.send("again", name, 3)
+    until(lambda: here.has("other"), here.logs)
+    here.looks(15)
+    assert here.pid("worker-mail") == pid
+
+
 def test_a_worker_that_waits_for_a_rate_limit_is_not_touched(host: Start) -> None:
     """Nobody sees what it holds meanwhile."""
     here = host(environment={"RATE": "1/h"})

@@ -68,6 +68,12 @@ def hold(name, seconds):
     time.sleep(seconds)
 
 
+@application.task(name="parcels.again")
+def again(name, seconds):
+    again.apply_async(args=[name, seconds], queue="mail")
+    hold(name, seconds)
+
+
 @application.task(name="parcels.tick")
 def tick():
     pass

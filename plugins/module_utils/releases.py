@@ -49,6 +49,8 @@ def run_script(given: Mapping[str, Any], argument: Mapping[str, Any], environmen
             ),
             *(f"--property=EnvironmentFile={path}" for path in (*given["environment_files"], *environment_files)),
             f"--property=WorkingDirectory={release}/source",
+            # It ends, too, when nobody waits for it any more.
+            f"--property=RuntimeMaxSec={TIMEOUT}",
             # A dollar would be a variable of systemd's.
             *(f"{release}/venv/bin/python", "-", json.dumps(argument).replace("$", "$$")),
         ],

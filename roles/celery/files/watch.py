@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import json
+import math
 import os
 import pickle
 import signal
@@ -34,8 +35,9 @@ LOAD_SECONDS = 120
 SOCKET_SECONDS = 5
 # Looks that have to agree, besides the time between the first and the last.
 LOOKS = 3
-# In these a task that runs silences its worker.
-SILENT_AT_WORK = ("solo", "gevent")
+# In the first a task that runs silences its worker, and the next may begin before it has answered: it is not judged by that. In the
+# second a task may silence it, if it computes without a pause.
+SILENT_AT_WORK, MAYBE_SILENT_AT_WORK = "solo", "gevent"
 # Where a process that is being stopped on purpose is marked; the content is until when, in seconds since 1970.
 MARKS = Path("/run/stockpot/stopping")
 # Celery's own, where a scheduler says nothing else; seconds.
@@ -58,7 +60,7 @@ class Worker:
     Attributes:
         name: the worker's, or beat.
         node: its name among the nodes; empty for a Beat that answers nothing.
-        patience: seconds that it may be silent before it is deaf; 0 for the watch's own.
+        patience: seconds that it may be silent before it is deaf; 0 for the watch's own, infinite where that says nothing.
     """
 
     name: str
@@ -142,7 +144,7 @@ class Watch:
                 worker["unit"],
                 host_format(f"{worker['name']}@%h"),
                 frozenset(worker["queues"]),
-                worker["stop_timeout"] if worker["pool"] in SILENT_AT_WORK else 0,
+                _patience(worker),
             )
             for worker in config["workers"]
         ]
@@ -275,7 +277,7 @@ class Watch:
         answered = worker.node in answers.beats or (stats is not None and worker.node in answers.queues)
         self.said.discard(f"second {worker.unit}")
         history.heard |= answered
-        history.note("silent", not answered, now)
+        history.note("silent", not answered and worker.patience < math.inf, now)
         if stats is None or not answered:
             return
         missing = worker.queues - answers.queues[worker.node]
@@ -441,6 +443,12 @@ class Watch:
         print(units.redacted(text), file=sys.stderr, flush=True)
 
 
+def _patience(worker: Mapping[str, Any]) -> float:
+    """Seconds that a worker of a pool may be silent; 0 for the watch's own patience."""
+    of_pool = {SILENT_AT_WORK: math.inf, MAYBE_SILENT_AT_WORK: worker["stop_timeout"]}
+    return of_pool.get(worker["pool"], 0)
+
+
 def _limited(inspect: Any) -> dict[str, list[str]]:
     """By node, the tasks that have a rate limit."""
     found = inspect.registered("rate_limit") or {}
@@ -451,7 +459,7 @@ def is_marked(unit: str) -> bool:
     """Whether a unit's process is being stopped on purpose, where its state does not show it."""
     try:
         return float((MARKS / unit.rpartition(".")[0]).read_text()) > time.time()
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return False
 
 
