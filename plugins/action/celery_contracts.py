@@ -40,6 +40,7 @@ class ActionModule(ActionBase):
                 "environment": "".join(
                     f"{name}={environment_value(value)}\n" for name, value in sorted(environment.items())
                 ),
+                "read_paths": given["celery_read_paths"],
                 "script": (ROLES / "celery/files/stockpot_app.py").read_text(encoding="utf-8"),
             },
             task_vars=variables,

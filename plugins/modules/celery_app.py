@@ -44,6 +44,11 @@ options:
     description: Lines of a file with further variables, which win over those.
     type: str
     default: ""
+  read_paths:
+    description: Files beside the release that its settings may read.
+    type: list
+    elements: path
+    default: []
   script:
     description: The program that loads it.
     type: str
@@ -76,22 +81,25 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     **releases.ARGUMENTS,
     # Its values are in no output: the module returns none of them.
     "environment": {"type": "str", "default": "", "no_log": True},
+    "read_paths": {"type": "list", "elements": "path", "default": []},
 }
 
 
 def key(given: Mapping[str, Any]) -> str:
     """Names what an app was asked with."""
     texts = [given["app"], given["script"], given["environment"]]
-    texts += [Path(path).read_bytes().hex() for path in given["environment_files"]]
+    paths = [*given["environment_files"], *(path for path in given["read_paths"] if Path(path).is_file())]
+    texts += [Path(path).read_bytes().hex() for path in paths]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
-def facts(given: Mapping[str, Any], scratch: str) -> dict[str, Any]:
+def facts(given: Mapping[str, Any], scratch: str, *, keep: bool = True) -> dict[str, Any]:
     """What the app says, or has said.
 
     Args:
         given: the module's parameters.
         scratch: a folder of root's.
+        keep: note it in the release, for the next time.
 
     Raises:
         ScriptError: it cannot be loaded.
@@ -106,7 +114,7 @@ def facts(given: Mapping[str, Any], scratch: str) -> dict[str, Any]:
         file.write(given["environment"])
         file.flush()
         said = releases.run_script(given, {"app": given["app"]}, [file.name])
-    if (release / ".complete").exists():
+    if keep and (release / ".complete").exists():
         new = kept.with_suffix(".new")
         new.write_text(json.dumps(said))
         new.replace(kept)
@@ -117,7 +125,7 @@ def main() -> None:
     """Ansible's entry point."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        said = facts(module.params, module.tmpdir)
+        said = facts(module.params, module.tmpdir, keep=not module.check_mode)
     except releases.ScriptError as error:
         module.fail_json(
             msg=f"celery_app: the app {module.params['app']} cannot be loaded: {error} Nothing was restarted."
