@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from ansible_collections.stockpot.stack.plugins.modules.celery_workers import Programs
+from ansible_collections.stockpot.stack.plugins.modules.celery_workers import Programs, Workers
 from supervisord import Running, supervisord
 
 UNIT = "shop-worker-mail.scope"
@@ -18,6 +21,14 @@ command={command}
 startsecs=0
 stopwaitsecs=30
 """
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """As strict as a hardened server's root has it."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture
@@ -60,3 +71,25 @@ def test_a_program_is_stopped_without_waiting_told_to_give_back_and_started(runn
     programs.start([UNIT])
     until(programs, "active")
     assert running.pid("shop-worker-mail") not in (0, before)
+
+
+def module(*names: str, **told: list[str]) -> dict[str, Any]:
+    """The module's parameters."""
+    workers = [{"name": name, "unit": f"shop-worker-{name}.service", "mark_seconds": 60} for name in names]
+    return {"workers": workers, "app": "shop", **{word: told.get(word, []) for word in ("cancel", "stop", "start")}}
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize("exists", [False, True])
+def test_the_watch_can_read_a_mark_whatever_the_umask(tmp_path: Path, exists: bool) -> None:
+    marks = tmp_path / "stockpot/stopping"
+    if exists:
+        marks.mkdir(parents=True)
+    Workers(module("mail", cancel=["mail"]) | {"quit": []}, marks).tell()
+    mark = marks / "shop-worker-mail"
+    assert float(mark.read_text()) > time.time()
+    assert [mode(path) for path in (marks.parent, marks, mark)] == [0o755, 0o755, 0o644]

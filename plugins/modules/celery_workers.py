@@ -281,10 +281,14 @@ class Workers:
 
     def _mark(self, worker: Mapping[str, Any]) -> None:
         """Say to the watch until when it is to keep off, in one step."""
-        self.marks.mkdir(parents=True, exist_ok=True)
+        # The watch reads as the application's user, whatever root's umask is.
+        for folder in (self.marks.parent, self.marks):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)
         mark = self._mark_of(worker)
         new = mark.with_name(f".{mark.name}")
         new.write_text(f"{int(time.time()) + worker['mark_seconds']}\n")
+        new.chmod(0o644)
         new.replace(mark)
 
     def _mark_of(self, worker: Mapping[str, Any]) -> Path:
