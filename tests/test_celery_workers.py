@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.stockpot.stack.plugins.module_utils.supervisor import Program, Supervisor
 from ansible_collections.stockpot.stack.plugins.modules.celery_workers import Programs, Workers
 from supervisord import Running, supervisord
 
@@ -71,6 +73,44 @@ def test_a_program_is_stopped_without_waiting_told_to_give_back_and_started(runn
     programs.start([UNIT])
     until(programs, "active")
     assert running.pid("shop-worker-mail") not in (0, before)
+
+
+class Late(Supervisor):
+    """Says of the first look that a program has just ended; supervisor has started it again since."""
+
+    looks = 0
+
+    def show(self, names: Iterable[str]) -> dict[str, Program]:
+        self.looks += 1
+        shown = super().show(names)
+        return {name: replace(each, state="EXITED") for name, each in shown.items()} if self.looks == 1 else shown
+
+
+ENDING = "[program:shop-worker-mail]\ncommand=/bin/true\nstartsecs=0\nautorestart=false\n"
+IDLE = "[program:shop-worker-mail]\ncommand=/usr/bin/sleep 3600\nstartsecs=0\n"
+
+
+def test_a_program_that_has_just_ended_is_about_to_be_started() -> None:
+    with supervisord(**{"shop-worker-mail": ENDING}) as running:
+        running.wait_for("shop-worker-mail", "EXITED")
+        assert Programs(running.supervisor).states([UNIT]) == {UNIT: "activating"}
+
+
+def test_a_program_that_ends_or_starts_meanwhile_is_no_failure() -> None:
+    with supervisord(**{"shop-worker-mail": IDLE}) as running:
+        programs = Programs(running.supervisor)
+        until(programs, "active")
+        programs.start([UNIT])
+        programs.stop([UNIT])
+        until(programs, "inactive")
+        programs.stop([UNIT])
+
+
+def test_a_program_that_is_started_again_while_it_is_removed_is_stopped_and_removed() -> None:
+    with supervisord(**{"shop-worker-mail": IDLE}) as running:
+        running.wait_for("shop-worker-mail", "RUNNING")
+        Late(running.supervisor.path).stop(["shop-worker-mail"])
+        assert running.supervisor.show(["shop-worker-mail"])["shop-worker-mail"].state == ""
 
 
 def module(*names: str, **told: list[str]) -> dict[str, Any]:

@@ -12,7 +12,11 @@ from xmlrpc.client import Fault
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stockpot.stack.plugins.module_utils import releases
-from ansible_collections.stockpot.stack.plugins.module_utils.supervisor import NOT_RUNNING, Supervisor
+from ansible_collections.stockpot.stack.plugins.module_utils.supervisor import (
+    ALREADY_STARTED,
+    NOT_RUNNING,
+    Supervisor,
+)
 from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import ServiceError, Systemctl
 
 DOCUMENTATION = """
@@ -170,7 +174,8 @@ class Programs:
 
     STATES: ClassVar = {
         **dict.fromkeys(("RUNNING", "STARTING"), "active"),
-        "BACKOFF": "activating",
+        # What has ended is started again a moment later.
+        **dict.fromkeys(("BACKOFF", "EXITED"), "activating"),
         "STOPPING": "deactivating",
     }
 
@@ -184,22 +189,18 @@ class Programs:
         return {unit: self.STATES.get(shown[program(unit)].state, "inactive") for unit in units}
 
     def stop(self, units: Sequence[str]) -> None:
-        """Begin to stop them."""
+        """Begin to stop them, except what has just ended."""
         for unit in units:
-            self.supervisor.call("stopProcess", program(unit), False)
+            self.supervisor.unless({NOT_RUNNING}, "stopProcess", program(unit), False)
 
     def signal(self, unit: str, signal: str) -> None:
         """Send a signal to the main process, unless it has ended."""
-        try:
-            self.supervisor.call("signalProcess", program(unit), signal.removeprefix("SIG"))
-        except Fault as fault:
-            if fault.faultCode != NOT_RUNNING:
-                raise
+        self.supervisor.unless({NOT_RUNNING}, "signalProcess", program(unit), signal.removeprefix("SIG"))
 
     def start(self, units: Sequence[str]) -> None:
-        """Begin to start them."""
+        """Begin to start them, except what runs already."""
         for unit in units:
-            self.supervisor.call("startProcess", program(unit), False)
+            self.supervisor.unless({ALREADY_STARTED}, "startProcess", program(unit), False)
 
 
 def program(unit: str) -> str:
@@ -233,7 +234,7 @@ class Workers:
         """Stop, quit and start what is to be.
 
         Raises:
-            ServiceError, OSError, Fault: who runs them refuses, or does not answer.
+            ServiceError, OSError: who runs them refuses, or does not answer.
         """
         for name in self.given["cancel"]:
             self._mark(self.workers[name])
