@@ -48,7 +48,7 @@ def test_a_worker_is_stopped_when_its_tasks_have_ended() -> None:
         "mail: 80 s left; 1 running: mail.send 1 since 5 s",
         "mail: 70 s left; 1 running: mail.send 2 since 0 s",
     ]
-    assert fleet.shown[3] == "mail: being stopped, 50 s left; nothing runs"
+    assert fleet.shown[3] == "mail: being stopped, 80 s left; nothing runs"
 
 
 def test_what_a_worker_has_taken_ahead_it_runs_and_what_has_a_time_goes_back() -> None:
@@ -58,18 +58,54 @@ def test_what_a_worker_has_taken_ahead_it_runs_and_what_has_a_time_goes_back() -
     assert (row["running"], row["ended"], row["given back"]) == (0, 0, 2)
 
 
-def test_what_runs_when_the_time_is_over_is_given_back_and_not_before_it_is_being_stopped() -> None:
+def test_what_runs_when_the_time_of_the_stop_is_over_too_is_given_back() -> None:
     long, other = Task("1", "mail.send", 5), Task("2", "mail.send", 9)
-    fleet = Fleet(mail=[busy(long, other), busy(long), busy(long, waiting=1), SILENT, STOPPING, DOWN])
+    fleet = Fleet(mail=[busy(long, other), busy(long), busy(long, waiting=1), STOPPING, STOPPING, DOWN])
     (row,) = fleet.drain(stop_timeout=30)
-    assert fleet.told == [{"cancel": ["mail"]}, {}, {}, {"stop": ["mail"]}, {}, {"quit": ["mail"]}]
+    assert fleet.told == [{"cancel": ["mail"]}, {}, {}, {"stop": ["mail"]}, {}, {}]
+    assert fleet.shown[2:4] == [
+        "mail: being stopped, 30 s left; 1 running: mail.send 1 since 5 s; 1 taken ahead",
+        "mail: being stopped, 20 s left; 1 running: mail.send 1 since 5 s; 1 taken ahead",
+    ]
     assert (row["running"], row["ended"], row["given back"], row["outcome"]) == (2, 1, 2, "stopped")
+
+
+def test_a_worker_that_missed_it_is_told_again_and_stopped_when_it_consumes_no_more() -> None:
+    fleet = Fleet(mail=[UP, UP, ACTIVE, DOWN])
+    fleet.drain(stop_timeout=90)
+    assert fleet.told == [{"cancel": ["mail"]}, {"cancel": ["mail"]}, {"cancel": ["mail"]}, {"stop": ["mail"]}]
+
+
+def test_a_worker_that_was_started_again_meanwhile_is_told_again() -> None:
+    """Beside one that heard it."""
+    one, two = Task("1", "mail.send", 5), Task("2", "mail.send", 0)
+    fleet = Fleet(
+        mail=[busy(one), Seen("activating"), busy(two, queues=UP.queues), busy(two), ACTIVE, DOWN],
+        sms=[busy(one)] * 4 + [ACTIVE, DOWN],
+    )
+    fleet.drain(stop_timeout=90)
+    assert fleet.told == [{"cancel": ["mail", "sms"]}, {}, {}, {"cancel": ["mail"]}, {}, {"stop": ["mail", "sms"]}]
+
+
+def test_a_worker_that_never_hears_it_has_the_time_of_its_stop() -> None:
+    """What it took last began a moment ago."""
+    new = busy(Task("1", "mail.send", 0), queues=UP.queues)
+    fleet = Fleet(mail=[new, new, new, STOPPING, DOWN])
+    (row,) = fleet.drain(stop_timeout=30)
+    assert fleet.told == [{"cancel": ["mail"]}, {"cancel": ["mail"]}, {"cancel": ["mail"]}, {"stop": ["mail"]}, {}]
+    assert (row["ended"], row["given back"], row["outcome"]) == (1, 0, "stopped")
+
+
+def test_a_worker_that_is_started_again_while_it_is_told_to_stop_is_told_again() -> None:
+    fleet = Fleet(mail=[ACTIVE, Seen("activating"), SILENT, STOPPING, DOWN])
+    fleet.drain()
+    assert fleet.told == [{"cancel": ["mail"]}, {"stop": ["mail"]}, {"stop": ["mail"]}, {"stop": ["mail"]}, {}]
 
 
 def test_a_task_whose_message_was_acknowledged_is_told_as_lost() -> None:
     fleet = Fleet(mail=[busy(Task("1", "mail.send", 5, acknowledged=True)), STOPPING, DOWN])
     (row,) = fleet.drain(stop_timeout=10)
-    assert (row["given back"], row["outcome"]) == (0, "stopped; 1 cut whose message was acknowledged: lost")
+    assert (row["given back"], row["outcome"]) == (0, "stopped; up to 1 cut whose message was acknowledged: lost")
 
 
 def test_a_worker_that_does_not_answer_is_stopped_as_it_is() -> None:

@@ -119,8 +119,11 @@ class ActionModule(ActionBase):
             definition = definitions[f"worker-{worker['name']}"]
             stop = definition["stop_timeout"]
             workers.append(draining.Worker(worker["name"], frozenset(worker["queues"]), stop, options["start"], began))
-            told = {"quit_signal": definition["quit_signal"], "mark_seconds": stop + draining.MARK_MARGIN}
-            described[worker["name"]] = {"name": worker["name"], "unit": worker["unit"], **told}
+            described[worker["name"]] = {
+                "name": worker["name"],
+                "unit": worker["unit"],
+                "mark_seconds": stop + draining.MARK_MARGIN,
+            }
         host = Host(self, variables, given, canary["environment_files"], described)
         try:
             if self._task.check_mode:

@@ -41,10 +41,6 @@ options:
         description: The unit that it runs in.
         type: str
         required: true
-      quit_signal:
-        description: What makes it give back its tasks and end.
-        type: str
-        default: SIGQUIT
       mark_seconds:
         description: How long the watch keeps off it, from O(cancel) on.
         type: int
@@ -55,12 +51,7 @@ options:
     elements: str
     default: []
   stop:
-    description: Names of workers that are to end, gracefully.
-    type: list
-    elements: str
-    default: []
-  quit:
-    description: Names of workers that are being stopped, and are to give back what they have.
+    description: Names of workers that are to end as their units say, with every signal that is theirs.
     type: list
     elements: str
     default: []
@@ -122,7 +113,7 @@ problem:
 """
 
 MARKS = Path("/run/stockpot/stopping")
-NAMES = ("cancel", "stop", "quit", "start")
+NAMES = ("cancel", "stop", "start")
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "workers": {
         "type": "list",
@@ -131,7 +122,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "options": {
             "name": {"type": "str", "required": True},
             "unit": {"type": "str", "required": True},
-            "quit_signal": {"type": "str", "default": "SIGQUIT"},
             "mark_seconds": {"type": "int", "default": 0},
         },
     },
@@ -154,14 +144,6 @@ class Services:
     def stop(self, units: Sequence[str]) -> None:
         """Begin to stop them."""
         self.systemctl.run("stop", "--no-block", "--", *units)
-
-    def signal(self, unit: str, signal: str) -> None:
-        """Send a signal to the main process, unless it has ended."""
-        try:
-            self.systemctl.run("kill", "--kill-whom=main", f"--signal={signal}", "--", unit)
-        except ServiceError as error:
-            if "No main process" not in str(error):
-                raise
 
     def start(self, units: Sequence[str]) -> None:
         """Begin to start them."""
@@ -192,10 +174,6 @@ class Programs:
         """Begin to stop them, except what has just ended."""
         for unit in units:
             self.supervisor.unless({NOT_RUNNING}, "stopProcess", program(unit), False)
-
-    def signal(self, unit: str, signal: str) -> None:
-        """Send a signal to the main process, unless it has ended."""
-        self.supervisor.unless({NOT_RUNNING}, "signalProcess", program(unit), signal.removeprefix("SIG"))
 
     def start(self, units: Sequence[str]) -> None:
         """Begin to start them, except what runs already."""
@@ -229,9 +207,10 @@ class Workers:
             if mine
         ]
         self.marks = marks
+        self.new_marks: list[Path] = []
 
     def tell(self) -> None:
-        """Stop, quit and start what is to be.
+        """Mark, stop and start what is to be.
 
         Raises:
             ServiceError, OSError: who runs them refuses, or does not answer.
@@ -241,17 +220,14 @@ class Workers:
         for manager, mine in self.managers:
             if stopped := [unit for unit in self._units("stop") if unit in mine]:
                 manager.stop(stopped)
-            for name in self.given["quit"]:
-                if (unit := self.workers[name]["unit"]) in mine:
-                    manager.signal(unit, self.workers[name]["quit_signal"])
             if started := [unit for unit in self._units("start") if unit in mine]:
                 manager.start(started)
 
-    def look(self, *, cancel: bool) -> tuple[dict[str, dict[str, Any]], str]:
+    def look(self, *, told: bool) -> tuple[dict[str, dict[str, Any]], str]:
         """How all of them are, and why nobody could be asked.
 
         Args:
-            cancel: tell those that are to be to take no more.
+            told: whether those that are to take no more are told so.
         """
         states = {unit: state for manager, mine in self.managers for unit, state in manager.states(mine).items()}
         seen: dict[str, dict[str, Any]] = {
@@ -262,15 +238,17 @@ class Workers:
                 self._mark_of(worker).unlink(missing_ok=True)
         # What is being stopped does not answer any more.
         asked = [name for name in self.workers if seen[name]["active"] == "active"]
-        answers, problem = self._ask(asked, cancel=cancel) if asked else ({}, "")
-        if problem and cancel:
-            for worker in self.workers.values():
-                self._mark_of(worker).unlink(missing_ok=True)
+        cancel = [name for name in asked if told and name in self.given["cancel"]]
+        answers, problem = self._ask(asked, cancel) if asked else ({}, "")
+        if problem:
+            # Of those that were told before, the marks hold on.
+            for mark in self.new_marks:
+                mark.unlink(missing_ok=True)
         for name, answer in answers.items():
             seen[name] |= {"answers": True, **answer}
         return seen, problem
 
-    def _ask(self, names: list[str], *, cancel: bool) -> tuple[dict[str, Any], str]:
+    def _ask(self, names: list[str], cancel: list[str]) -> tuple[dict[str, Any], str]:
         argument = {"app": self.given["app"], "workers": names, "cancel": cancel}
         try:
             return releases.run_script(self.given, argument), ""
@@ -287,6 +265,8 @@ class Workers:
             folder.mkdir(exist_ok=True)
             folder.chmod(0o755)
         mark = self._mark_of(worker)
+        if not mark.exists():
+            self.new_marks.append(mark)
         new = mark.with_name(f".{mark.name}")
         new.write_text(f"{int(time.time()) + worker['mark_seconds']}\n")
         new.chmod(0o644)
@@ -304,7 +284,7 @@ def main() -> None:
     try:
         if told:
             workers.tell()
-        seen, problem = workers.look(cancel=told and bool(module.params["cancel"]))
+        seen, problem = workers.look(told=told)
     except (ServiceError, OSError, Fault, subprocess.TimeoutExpired) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=told, seen=seen, problem=problem)
