@@ -203,25 +203,45 @@ class Asked(Workers):
 
 
 class Active(Systemctl):
-    """systemd, of which all units are active."""
+    """systemd, of which all units are active that it knows."""
+
+    def __init__(self, unknown: str = "") -> None:
+        self.unknown = unknown
 
     def show(self, units: Iterable[str]) -> dict[str, State]:
-        return {unit: State(unit) for unit in units}
+        return {
+            unit: State(unit, load="not-found", active="inactive") if unit == self.unknown else State(unit)
+            for unit in units
+        }
 
 
-def asked(parameters: dict[str, Any], marks: Path) -> Asked:
+def asked(parameters: dict[str, Any], marks: Path, unknown: str = "") -> tuple[Asked, dict[str, Any]]:
     """One call of the module, in which nobody can be asked."""
     workers = Asked(parameters, marks)
-    workers.managers = [(Services(Active()), [worker["unit"] for worker in parameters["workers"]])]
-    workers.tell()
-    workers.look(told=True)
-    return workers
+    workers.managers = [(Services(Active(unknown)), [worker["unit"] for worker in parameters["workers"]])]
+    return workers, workers.run(told=True)
 
 
 def test_the_mark_of_a_worker_that_took_no_more_before_stays_when_it_cannot_be_told_again(tmp_path: Path) -> None:
     marks = tmp_path / "stockpot/stopping"
     marks.mkdir(parents=True)
     (marks / "shop-worker-mail").write_text("1\n")
-    workers = asked(module("mail", "sms", "web", cancel=["mail", "sms"]), marks)
+    workers, _ = asked(module("mail", "sms", "web", cancel=["mail", "sms"]), marks)
     assert workers.cancelled == ["mail", "sms"]
     assert [mark.name for mark in marks.iterdir()] == ["shop-worker-mail"]
+
+
+def test_nobody_is_told_anything_when_one_of_them_is_not_on_the_host(tmp_path: Path) -> None:
+    marks = tmp_path / "stockpot/stopping"
+    parameters = module("mail", "sms", cancel=["mail", "sms"])
+    workers, said = asked(parameters, marks, unknown="shop-worker-sms.service")
+    assert said == {"changed": False, "seen": {}, "problem": "", "unknown": ["sms"]}
+    assert not hasattr(workers, "cancelled")
+    assert not marks.exists()
+
+
+def test_a_program_that_supervisor_does_not_know_is_none_that_is_down() -> None:
+    with supervisord(**{"shop-worker-mail": IDLE}) as running:
+        states = Programs(running.supervisor).states([UNIT, "shop-worker-sms.scope"])
+        assert states["shop-worker-sms.scope"] == "absent"
+    assert Programs(running.supervisor).states([UNIT]) == {UNIT: "inactive"}

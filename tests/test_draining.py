@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible_collections.stockpot.stack.plugins.action.celery_drain import Host, Unasked
 from ansible_collections.stockpot.stack.plugins.plugin_utils import draining
 from ansible_collections.stockpot.stack.plugins.plugin_utils.draining import Seen, Task, Worker
 
@@ -154,6 +158,78 @@ def test_a_worker_that_does_not_come_up_is_named() -> None:
     (row,) = fleet.drain(start=True)
     assert "DOES NOT CONSUME" in row["outcome"]
     assert fleet.failed == ["mail"]
+
+
+class Action:
+    """An action whose module answers as a script says."""
+
+    def __init__(self, *results: dict[str, Any] | Exception) -> None:
+        self.results = list(results)
+        self.shown: list[str] = []
+        self._display = SimpleNamespace(display=self.shown.append)
+
+    def _execute_module(self, **given: Any) -> dict[str, Any]:
+        result = self.results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+def looked(unknown: tuple[str, ...] = (), problem: str = "", **seen: Seen) -> dict[str, Any]:
+    """What the module answers."""
+    return {
+        "seen": {
+            name: {**each._asdict(), "tasks": [task._asdict() for task in each.tasks]} for name, each in seen.items()
+        },
+        "unknown": list(unknown),
+        "problem": problem,
+    }
+
+
+def refusal(*results: dict[str, Any] | Exception) -> dict[str, Any]:
+    """How the drain of mail and sms ends, each of which has a task at first."""
+    action = Action(*results)
+    given = dict.fromkeys(("celery_app", "celery_user", "celery_release_path"), "shop")
+    names = ("mail", "sms")
+    host = Host(action, {"inventory_hostname": "one"}, given, [], {name: {"name": name} for name in names})
+    workers = [Worker(name, UP.queues, 90, True, time.monotonic()) for name in names]
+    with pytest.raises(Unasked) as raised:
+        host.drain(workers, 0)
+    assert not action.results
+    return dict(raised.value.result)
+
+
+def test_a_worker_that_is_not_on_the_host_yet_is_refused_by_name() -> None:
+    said = refusal(looked(unknown=("sms",)))
+    assert said == {"failed": True, "msg": "sms is not on this host yet: run site.yml first. Nothing was touched."}
+
+
+def test_nobody_is_touched_when_nobody_can_be_asked() -> None:
+    said = refusal(looked(problem="the broker is away", mail=SILENT, sms=SILENT))
+    assert said == {"failed": True, "msg": "Nothing was touched: the workers cannot be asked. the broker is away"}
+
+
+BUSY = busy(Task("1", "a", 1), queues=UP.queues)
+
+
+@pytest.mark.parametrize(
+    "problem", [{"failed": True, "msg": "No space left."}, AnsibleConnectionFailure("No space left.")]
+)
+def test_a_drain_that_breaks_off_says_what_was_told_and_what_to_do(problem: dict[str, Any] | Exception) -> None:
+    said = refusal(looked(mail=ACTIVE, sms=BUSY), problem)
+    assert said["msg"] == (
+        "No space left. Told by then, as far as it arrived: sms to take no more; mail to stop. "
+        "Mend that, then: make restart WORKERS=mail,sms HOSTS=one, with the same ENV."
+    )
+    assert said["changed"]
+    assert said.get("failed") or said.get("unreachable")
+
+
+def test_a_broker_that_goes_away_after_they_were_told_breaks_nothing_off() -> None:
+    """It is told again; those who do not answer are stopped."""
+    away = looked(problem="the broker is away", mail=SILENT, sms=SILENT)
+    said = refusal(looked(mail=BUSY, sms=BUSY), away, {"failed": True, "msg": "Full."})
+    assert said["msg"].startswith("Full. Told by then")
 
 
 WORKERS = [{"name": "mail"}, {"name": "sms", "instances": 2}]

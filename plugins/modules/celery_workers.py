@@ -110,8 +110,15 @@ problem:
   description: Why nobody could be asked; empty when they could.
   returned: always
   type: str
+unknown:
+  description: Names of workers whose units are not on this host. If there are any, nobody was told or asked anything, and C(seen) is empty.
+  returned: always
+  type: list
+  elements: str
 """
 
+# The state of a unit that is not on this host.
+ABSENT = "absent"
 MARKS = Path("/run/stockpot/stopping")
 NAMES = ("cancel", "stop", "start")
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -138,8 +145,9 @@ class Services:
         self.systemctl = systemctl
 
     def states(self, units: Sequence[str]) -> dict[str, str]:
-        """The ActiveState of each."""
-        return {unit: state.active for unit, state in self.systemctl.show(units).items()}
+        """The ActiveState of each that there is."""
+        shown = self.systemctl.show(units)
+        return {unit: ABSENT if state.load == "not-found" else state.active for unit, state in shown.items()}
 
     def stop(self, units: Sequence[str]) -> None:
         """Begin to stop them."""
@@ -167,8 +175,10 @@ class Programs:
 
     def states(self, units: Sequence[str]) -> dict[str, str]:
         """What systemd would call them."""
+        # While supervisor does not run it knows none of them.
+        unknown = ABSENT if self.supervisor.is_running() else "inactive"
         shown = self.supervisor.show([program(unit) for unit in units])
-        return {unit: self.STATES.get(shown[program(unit)].state, "inactive") for unit in units}
+        return {unit: {**self.STATES, "": unknown}.get(shown[program(unit)].state, "inactive") for unit in units}
 
     def stop(self, units: Sequence[str]) -> None:
         """Begin to stop them, except what has just ended."""
@@ -209,6 +219,23 @@ class Workers:
         self.marks = marks
         self.new_marks: list[Path] = []
 
+    def run(self, *, told: bool) -> dict[str, Any]:
+        """What the module returns, once everybody is told, unless there is somebody whom nobody could tell.
+
+        Args:
+            told: whether anybody is to be told anything.
+
+        Raises:
+            ServiceError, OSError, Fault, TimeoutExpired: who runs them refuses, or does not answer.
+        """
+        states = self._states()
+        if unknown := [name for name, worker in self.workers.items() if states[worker["unit"]] == ABSENT]:
+            return {"changed": False, "seen": {}, "problem": "", "unknown": unknown}
+        if told:
+            self.tell()
+        seen, problem = self.look(told=told)
+        return {"changed": told, "seen": seen, "problem": problem, "unknown": []}
+
     def tell(self) -> None:
         """Mark, stop and start what is to be.
 
@@ -229,7 +256,7 @@ class Workers:
         Args:
             told: whether those that are to take no more are told so.
         """
-        states = {unit: state for manager, mine in self.managers for unit, state in manager.states(mine).items()}
+        states = self._states()
         seen: dict[str, dict[str, Any]] = {
             name: {"active": states[worker["unit"]], "answers": False} for name, worker in self.workers.items()
         }
@@ -247,6 +274,9 @@ class Workers:
         for name, answer in answers.items():
             seen[name] |= {"answers": True, **answer}
         return seen, problem
+
+    def _states(self) -> dict[str, str]:
+        return {unit: state for manager, mine in self.managers for unit, state in manager.states(mine).items()}
 
     def _ask(self, names: list[str], cancel: list[str]) -> tuple[dict[str, Any], str]:
         argument = {"app": self.given["app"], "workers": names, "cancel": cancel}
@@ -280,14 +310,11 @@ def main() -> None:
     """Ansible's entry point."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     workers = Workers(module.params)
-    told = any(module.params[name] for name in NAMES) and not module.check_mode
     try:
-        if told:
-            workers.tell()
-        seen, problem = workers.look(told=told)
+        result = workers.run(told=any(module.params[name] for name in NAMES) and not module.check_mode)
     except (ServiceError, OSError, Fault, subprocess.TimeoutExpired) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=told, seen=seen, problem=problem)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

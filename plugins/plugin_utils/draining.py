@@ -15,6 +15,8 @@ START_TIMEOUT = 90
 MARK_MARGIN = 180
 # So many looks without an answer are no message that was late.
 SILENT_LOOKS = 2
+# What a worker in a phase has been told.
+TOLD = {"draining": "to take no more", "stopping": "to stop", "starting": "to start"}
 # Of the table.
 HEADINGS = ("worker", "running", "ended", "given back", "seconds", "outcome")
 
@@ -223,6 +225,22 @@ def drain(
         # What is told once more can wait.
         if not goes_on and any(worker.phase != "done" for worker in workers):
             time.sleep(poll_seconds)
+
+
+def broken_off(workers: Iterable[Worker], host: str) -> str:
+    """What workers have been told whose drain did not come to its end, and what to do; "" when there are none.
+
+    Args:
+        workers: all of one host's that were meant.
+        host: its name in the inventory.
+    """
+    left = [worker for worker in workers if worker.phase != "done"]
+    told = {phase: [worker.name for worker in left if worker.phase == phase] for phase in TOLD}
+    said = "; ".join(f"{', '.join(names)} {TOLD[phase]}" for phase, names in told.items() if names)
+    if not said:
+        return ""
+    names = ",".join(worker.name for worker in left)
+    return f"Told by then, as far as it arrived: {said}. Mend that, then: make restart WORKERS={names} HOSTS={host}, with the same ENV."
 
 
 def chosen(wanted: Iterable[str], workers: Iterable[Mapping[str, Any]]) -> tuple[set[str], str]:
