@@ -188,7 +188,7 @@ def looked(unknown: tuple[str, ...] = (), problem: str = "", **seen: Seen) -> di
 
 def refusal(*results: dict[str, Any] | Exception) -> dict[str, Any]:
     """How the drain of mail and sms ends, each of which has a task at first."""
-    action = Action(*results)
+    action: Any = Action(*results)
     given = dict.fromkeys(("celery_app", "celery_user", "celery_release_path"), "shop")
     names = ("mail", "sms")
     host = Host(action, {"inventory_hostname": "one"}, given, [], {name: {"name": name} for name in names})
