@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.stockpot.stack.plugins.plugin_utils import draining, processes
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import ROLES, collect
@@ -46,6 +47,7 @@ class Host:
         workers: Mapping[str, dict[str, Any]],
     ) -> None:
         self.action, self.variables, self.workers = action, variables, workers
+        self.touched = False
         self.arguments = {
             "app": given["celery_app"],
             "user": given["celery_user"],
@@ -54,23 +56,40 @@ class Host:
             "script": (ROLES / "celery/files/ask_workers.py").read_text(encoding="utf-8"),
         }
 
+    def drain(self, workers: list[draining.Worker], poll_seconds: float) -> None:
+        """Take workers down, and up again where they are to be.
+
+        Raises:
+            Unasked: as `tell`; it says what they were told by then.
+        """
+        try:
+            draining.drain(workers, self.tell, self.show, poll_seconds=poll_seconds)
+        except Unasked as unasked:
+            if self.touched:
+                said = draining.broken_off(workers, self.variables["inventory_hostname"])
+                unasked.result = {**unasked.result, "changed": True, "msg": f"{unasked.result.get('msg', '')} {said}"}
+            raise
+
     def tell(self, todo: Mapping[str, list[str]], names: list[str]) -> dict[str, draining.Seen]:
         """How workers are, once each was told what it was to be.
 
         Raises:
-            Unasked: the host did not answer, or nobody could be asked to take no more.
+            Unasked: the host did not answer, has not got one of them, or nobody could be asked to take no more.
         """
-        result = self.action._execute_module(
-            module_name="stockpot.stack.celery_workers",
-            module_args={**self.arguments, **todo, "workers": [self.workers[name] for name in names]},
-            task_vars=self.variables,
-        )
+        result = self._ask(todo, names)
         if result.get("failed") or result.get("unreachable"):
+            # It may have come so far.
+            self.touched |= bool(todo)
             raise Unasked(result)
-        if result["problem"] and todo.get("cancel"):
-            raise Unasked(
-                {"failed": True, "msg": f"Nothing was touched: the workers cannot be asked. {result['problem']}"}
+        if unknown := result["unknown"]:
+            said = (
+                f"{', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} not on this host yet: run site.yml first."
             )
+            raise Unasked({"failed": True, "msg": said if self.touched else f"{said} Nothing was touched."})
+        if result["problem"] and "cancel" in todo and not self.touched:
+            said = f"Nothing was touched: the workers cannot be asked. {result['problem']}"
+            raise Unasked({"failed": True, "msg": said})
+        self.touched |= bool(todo)
         return {
             name: draining.Seen(
                 **{
@@ -82,6 +101,16 @@ class Host:
             for name, found in result["seen"].items()
         }
 
+    def _ask(self, todo: Mapping[str, list[str]], names: list[str]) -> Mapping[str, Any]:
+        try:
+            return self.action._execute_module(
+                module_name="stockpot.stack.celery_workers",
+                module_args={**self.arguments, **todo, "workers": [self.workers[name] for name in names]},
+                task_vars=self.variables,
+            )
+        except AnsibleConnectionFailure as error:
+            return {"unreachable": True, "msg": str(error)}
+
     def show(self, line: str) -> None:
         """A line for the operator."""
         self.action._display.display(f"{self.variables['inventory_hostname']}: {line}")
@@ -91,7 +120,7 @@ class ActionModule(ActionBase):
     """Asks and tells the host by the module celery_workers; see plugins/modules/celery_drain.py for its documentation."""
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fails, before anybody is told anything, when a name is wrong or nobody can be asked."""
+        """Fails, before anybody is told anything, when a name is wrong, a worker is not deployed yet, or nobody can be asked."""
         variables = task_vars or {}
         result = super().run(tmp, variables)
         _, options = self.validate_argument_spec(OPTIONS)
@@ -119,8 +148,11 @@ class ActionModule(ActionBase):
             definition = definitions[f"worker-{worker['name']}"]
             stop = definition["stop_timeout"]
             workers.append(draining.Worker(worker["name"], frozenset(worker["queues"]), stop, options["start"], began))
-            told = {"quit_signal": definition["quit_signal"], "mark_seconds": stop + draining.MARK_MARGIN}
-            described[worker["name"]] = {"name": worker["name"], "unit": worker["unit"], **told}
+            described[worker["name"]] = {
+                "name": worker["name"],
+                "unit": worker["unit"],
+                "mark_seconds": stop + draining.MARK_MARGIN,
+            }
         host = Host(self, variables, given, canary["environment_files"], described)
         try:
             if self._task.check_mode:
@@ -129,7 +161,7 @@ class ActionModule(ActionBase):
                     one.next(seen[one.name], began)
                     host.show(one.line(began))
                 return result
-            draining.drain(workers, host.tell, host.show, poll_seconds=options["poll_seconds"])
+            host.drain(workers, options["poll_seconds"])
         except Unasked as unasked:
             return {**result, **unasked.result}
         name = variables["inventory_hostname"]

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 import xmlrpc.client
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ LOG_BYTES = 4000
 # Above the time that a program itself has to stop; seconds.
 STOP_MARGIN = 30
 # Of supervisor.xmlrpc.Faults.
-BAD_NAME, NO_FILE, ALREADY_ADDED, NOT_RUNNING = 10, 20, 90, 70
+BAD_NAME, NO_FILE, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED, STILL_RUNNING = 10, 20, 60, 70, 90, 91
 
 
 class Connection(http.client.HTTPConnection):
@@ -175,23 +175,34 @@ class Supervisor:
         Raises:
             ServiceError: one did not stop.
         """
-        states = {name: state for name, state in self.show(names).items() if state.state}
-        if not states:
+        known = self._known(names)
+        if not known:
             return
-        times = [each["stopwaitsecs"] for each in self.call("getAllConfigInfo") if each["name"] in states]
+        times = [each["stopwaitsecs"] for each in self.call("getAllConfigInfo") if each["name"] in known]
         timeout = max(times, default=0) + STOP_MARGIN
-        for name, state in states.items():
-            if state.has_process:
-                self._unless(NOT_RUNNING, "stopProcess", name, False)
         deadline = time.monotonic() + timeout
-        while alive := [state for state in states.values() if state.has_process]:
+        while known:
             if time.monotonic() > deadline:
-                said = ", ".join(f"{state.name} ({state.state})" for state in alive)
+                said = ", ".join(f"{state.name} ({state.state})" for state in known.values())
                 raise ServiceError(f"Not stopped after {timeout:.0f} s: {said}. Look at: supervisorctl status")
-            time.sleep(POLL_SECONDS)
-            states = {name: state for name, state in self.show(states).items() if state.state}
-        for name in states:
-            self._unless(BAD_NAME, "removeProcessGroup", name)
+            if any(state.has_process for state in known.values()):
+                self._tell_to_stop(known.values())
+                time.sleep(POLL_SECONDS)
+            else:
+                for name in known:
+                    # One that had just ended may have been started again: the next look stops it.
+                    self.unless({BAD_NAME, STILL_RUNNING}, "removeProcessGroup", name)
+            known = self._known(known)
+
+    def _known(self, names: Iterable[str]) -> dict[str, Program]:
+        """The programs that supervisor knows."""
+        return {name: state for name, state in self.show(names).items() if state.state}
+
+    def _tell_to_stop(self, programs: Iterable[Program]) -> None:
+        """Each that is up or about to be; what is stopping already has been told."""
+        for program in programs:
+            if program.has_process and program.state != "STOPPING":
+                self.unless({NOT_RUNNING}, "stopProcess", program.name, False)
 
     def start(self, names: Iterable[str]) -> None:
         """Start programs, which supervisor does not run, as their files say now.
@@ -202,7 +213,7 @@ class Supervisor:
         try:
             self.call("reloadConfig")
             for name in names:
-                self._unless(ALREADY_ADDED, "addProcessGroup", name)
+                self.unless({ALREADY_ADDED}, "addProcessGroup", name)
         except xmlrpc.client.Fault as fault:
             raise ServiceError(
                 f"supervisor does not take its configuration: {fault.faultString}. Look at: supervisorctl reread"
@@ -242,12 +253,22 @@ class Supervisor:
             return f"(there is none: {fault.faultString})"
         return text.strip() or "(the log has nothing)"
 
-    def _unless(self, code: int, method: str, *arguments: Any) -> None:
-        """A call that may be refused for one reason: that there is nothing to do."""
+    def unless(self, codes: Container[int], method: str, *arguments: Any) -> None:
+        """A call that may be refused, as there is nothing to do or not yet.
+
+        Args:
+            codes: of the refusals that are none.
+            method: supervisor's.
+            arguments: the method's.
+
+        Raises:
+            OSError: supervisor does not answer.
+            ServiceError: it refuses.
+        """
         try:
             self.call(method, *arguments)
         except xmlrpc.client.Fault as fault:
-            if fault.faultCode != code:
+            if fault.faultCode not in codes:
                 raise ServiceError(f"supervisor: {method}: {fault.faultString}") from fault
 
 

@@ -7,9 +7,9 @@ DOCUMENTATION = r"""
 module: celery_drain
 short_description: Take Celery workers down without losing a task, and up again
 description:
-  - Tells a host's workers to take no more, shows every few seconds which tasks still run and how many seconds they have left, and stops each worker
-    when nothing runs in it. What still runs when the worker's C(stop_timeout) is over goes back to the broker, as far as its message is not
-    acknowledged, with all that the worker had taken ahead or kept for a time.
+  - Tells a host's workers to take no more, and tells those again that still do; shows every few seconds which tasks still run and how many seconds
+    they have left; and stops each worker when nothing runs in it, or when its C(stop_timeout) is over. What still runs C(stop_timeout) after that
+    goes back to the broker, as far as its message is not acknowledged, with all that the worker had taken ahead or kept for a time.
   - The workers are those of the role C(celery), by its variables on this host.
 options:
   names:
@@ -46,7 +46,7 @@ RETURN = r"""
 workers:
   description: >-
     For each worker of this host its C(worker) (the node's name), how many tasks were C(running), how many C(ended), how many went back to the broker
-    (C(given back)), after how many C(seconds) it was down, and the C(outcome).
+    (C(given back), at most: a worker that is being stopped answers no more), after how many C(seconds) it was down, and the C(outcome).
   returned: always
   type: list
   elements: dict

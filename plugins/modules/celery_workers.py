@@ -12,7 +12,11 @@ from xmlrpc.client import Fault
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stockpot.stack.plugins.module_utils import releases
-from ansible_collections.stockpot.stack.plugins.module_utils.supervisor import NOT_RUNNING, Supervisor
+from ansible_collections.stockpot.stack.plugins.module_utils.supervisor import (
+    ALREADY_STARTED,
+    NOT_RUNNING,
+    Supervisor,
+)
 from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import ServiceError, Systemctl
 
 DOCUMENTATION = """
@@ -37,10 +41,6 @@ options:
         description: The unit that it runs in.
         type: str
         required: true
-      quit_signal:
-        description: What makes it give back its tasks and end.
-        type: str
-        default: SIGQUIT
       mark_seconds:
         description: How long the watch keeps off it, from O(cancel) on.
         type: int
@@ -51,12 +51,7 @@ options:
     elements: str
     default: []
   stop:
-    description: Names of workers that are to end, gracefully.
-    type: list
-    elements: str
-    default: []
-  quit:
-    description: Names of workers that are being stopped, and are to give back what they have.
+    description: Names of workers that are to end as their units say, with every signal that is theirs.
     type: list
     elements: str
     default: []
@@ -115,10 +110,17 @@ problem:
   description: Why nobody could be asked; empty when they could.
   returned: always
   type: str
+unknown:
+  description: Names of workers whose units are not on this host. If there are any, nobody was told or asked anything, and C(seen) is empty.
+  returned: always
+  type: list
+  elements: str
 """
 
+# The state of a unit that is not on this host.
+ABSENT = "absent"
 MARKS = Path("/run/stockpot/stopping")
-NAMES = ("cancel", "stop", "quit", "start")
+NAMES = ("cancel", "stop", "start")
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "workers": {
         "type": "list",
@@ -127,7 +129,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "options": {
             "name": {"type": "str", "required": True},
             "unit": {"type": "str", "required": True},
-            "quit_signal": {"type": "str", "default": "SIGQUIT"},
             "mark_seconds": {"type": "int", "default": 0},
         },
     },
@@ -144,20 +145,13 @@ class Services:
         self.systemctl = systemctl
 
     def states(self, units: Sequence[str]) -> dict[str, str]:
-        """The ActiveState of each."""
-        return {unit: state.active for unit, state in self.systemctl.show(units).items()}
+        """The ActiveState of each that there is."""
+        shown = self.systemctl.show(units)
+        return {unit: ABSENT if state.load == "not-found" else state.active for unit, state in shown.items()}
 
     def stop(self, units: Sequence[str]) -> None:
         """Begin to stop them."""
         self.systemctl.run("stop", "--no-block", "--", *units)
-
-    def signal(self, unit: str, signal: str) -> None:
-        """Send a signal to the main process, unless it has ended."""
-        try:
-            self.systemctl.run("kill", "--kill-whom=main", f"--signal={signal}", "--", unit)
-        except ServiceError as error:
-            if "No main process" not in str(error):
-                raise
 
     def start(self, units: Sequence[str]) -> None:
         """Begin to start them."""
@@ -170,7 +164,8 @@ class Programs:
 
     STATES: ClassVar = {
         **dict.fromkeys(("RUNNING", "STARTING"), "active"),
-        "BACKOFF": "activating",
+        # What has ended is started again a moment later.
+        **dict.fromkeys(("BACKOFF", "EXITED"), "activating"),
         "STOPPING": "deactivating",
     }
 
@@ -180,26 +175,20 @@ class Programs:
 
     def states(self, units: Sequence[str]) -> dict[str, str]:
         """What systemd would call them."""
+        # While supervisor does not run it knows none of them.
+        unknown = ABSENT if self.supervisor.is_running() else "inactive"
         shown = self.supervisor.show([program(unit) for unit in units])
-        return {unit: self.STATES.get(shown[program(unit)].state, "inactive") for unit in units}
+        return {unit: {**self.STATES, "": unknown}.get(shown[program(unit)].state, "inactive") for unit in units}
 
     def stop(self, units: Sequence[str]) -> None:
-        """Begin to stop them."""
+        """Begin to stop them, except what has just ended."""
         for unit in units:
-            self.supervisor.call("stopProcess", program(unit), False)
-
-    def signal(self, unit: str, signal: str) -> None:
-        """Send a signal to the main process, unless it has ended."""
-        try:
-            self.supervisor.call("signalProcess", program(unit), signal.removeprefix("SIG"))
-        except Fault as fault:
-            if fault.faultCode != NOT_RUNNING:
-                raise
+            self.supervisor.unless({NOT_RUNNING}, "stopProcess", program(unit), False)
 
     def start(self, units: Sequence[str]) -> None:
-        """Begin to start them."""
+        """Begin to start them, except what runs already."""
         for unit in units:
-            self.supervisor.call("startProcess", program(unit), False)
+            self.supervisor.unless({ALREADY_STARTED}, "startProcess", program(unit), False)
 
 
 def program(unit: str) -> str:
@@ -228,31 +217,46 @@ class Workers:
             if mine
         ]
         self.marks = marks
+        self.new_marks: list[Path] = []
 
-    def tell(self) -> None:
-        """Stop, quit and start what is to be.
+    def run(self, *, told: bool) -> dict[str, Any]:
+        """What the module returns, once everybody is told, unless there is somebody whom nobody could tell.
+
+        Args:
+            told: whether anybody is to be told anything.
 
         Raises:
-            ServiceError, OSError, Fault: who runs them refuses, or does not answer.
+            ServiceError, OSError, Fault, TimeoutExpired: who runs them refuses, or does not answer.
+        """
+        states = self._states()
+        if unknown := [name for name, worker in self.workers.items() if states[worker["unit"]] == ABSENT]:
+            return {"changed": False, "seen": {}, "problem": "", "unknown": unknown}
+        if told:
+            self.tell()
+        seen, problem = self.look(told=told)
+        return {"changed": told, "seen": seen, "problem": problem, "unknown": []}
+
+    def tell(self) -> None:
+        """Mark, stop and start what is to be.
+
+        Raises:
+            ServiceError, OSError: who runs them refuses, or does not answer.
         """
         for name in self.given["cancel"]:
             self._mark(self.workers[name])
         for manager, mine in self.managers:
             if stopped := [unit for unit in self._units("stop") if unit in mine]:
                 manager.stop(stopped)
-            for name in self.given["quit"]:
-                if (unit := self.workers[name]["unit"]) in mine:
-                    manager.signal(unit, self.workers[name]["quit_signal"])
             if started := [unit for unit in self._units("start") if unit in mine]:
                 manager.start(started)
 
-    def look(self, *, cancel: bool) -> tuple[dict[str, dict[str, Any]], str]:
+    def look(self, *, told: bool) -> tuple[dict[str, dict[str, Any]], str]:
         """How all of them are, and why nobody could be asked.
 
         Args:
-            cancel: tell those that are to be to take no more.
+            told: whether those that are to take no more are told so.
         """
-        states = {unit: state for manager, mine in self.managers for unit, state in manager.states(mine).items()}
+        states = self._states()
         seen: dict[str, dict[str, Any]] = {
             name: {"active": states[worker["unit"]], "answers": False} for name, worker in self.workers.items()
         }
@@ -261,15 +265,20 @@ class Workers:
                 self._mark_of(worker).unlink(missing_ok=True)
         # What is being stopped does not answer any more.
         asked = [name for name in self.workers if seen[name]["active"] == "active"]
-        answers, problem = self._ask(asked, cancel=cancel) if asked else ({}, "")
-        if problem and cancel:
-            for worker in self.workers.values():
-                self._mark_of(worker).unlink(missing_ok=True)
+        cancel = [name for name in asked if told and name in self.given["cancel"]]
+        answers, problem = self._ask(asked, cancel) if asked else ({}, "")
+        if problem:
+            # Of those that were told before, the marks hold on.
+            for mark in self.new_marks:
+                mark.unlink(missing_ok=True)
         for name, answer in answers.items():
             seen[name] |= {"answers": True, **answer}
         return seen, problem
 
-    def _ask(self, names: list[str], *, cancel: bool) -> tuple[dict[str, Any], str]:
+    def _states(self) -> dict[str, str]:
+        return {unit: state for manager, mine in self.managers for unit, state in manager.states(mine).items()}
+
+    def _ask(self, names: list[str], cancel: list[str]) -> tuple[dict[str, Any], str]:
         argument = {"app": self.given["app"], "workers": names, "cancel": cancel}
         try:
             return releases.run_script(self.given, argument), ""
@@ -281,10 +290,16 @@ class Workers:
 
     def _mark(self, worker: Mapping[str, Any]) -> None:
         """Say to the watch until when it is to keep off, in one step."""
-        self.marks.mkdir(parents=True, exist_ok=True)
+        # The watch reads as the application's user, whatever root's umask is.
+        for folder in (self.marks.parent, self.marks):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)
         mark = self._mark_of(worker)
+        if not mark.exists():
+            self.new_marks.append(mark)
         new = mark.with_name(f".{mark.name}")
         new.write_text(f"{int(time.time()) + worker['mark_seconds']}\n")
+        new.chmod(0o644)
         new.replace(mark)
 
     def _mark_of(self, worker: Mapping[str, Any]) -> Path:
@@ -295,14 +310,11 @@ def main() -> None:
     """Ansible's entry point."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     workers = Workers(module.params)
-    told = any(module.params[name] for name in NAMES) and not module.check_mode
     try:
-        if told:
-            workers.tell()
-        seen, problem = workers.look(cancel=told and bool(module.params["cancel"]))
+        result = workers.run(told=any(module.params[name] for name in NAMES) and not module.check_mode)
     except (ServiceError, OSError, Fault, subprocess.TimeoutExpired) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=told, seen=seen, problem=problem)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

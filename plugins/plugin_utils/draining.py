@@ -15,6 +15,8 @@ START_TIMEOUT = 90
 MARK_MARGIN = 180
 # So many looks without an answer are no message that was late.
 SILENT_LOOKS = 2
+# What a worker in a phase has been told.
+TOLD = {"draining": "to take no more", "stopping": "to stop", "starting": "to start"}
 # Of the table.
 HEADINGS = ("worker", "running", "ended", "given back", "seconds", "outcome")
 
@@ -60,9 +62,10 @@ class Worker:
     Attributes:
         name: as Celery's nodes have it before the @.
         queues: what it is to consume.
-        stop_timeout: seconds that its tasks have.
+        stop_timeout: seconds that its tasks have until it is stopped, and again from then on.
         start: whether it is to be started again.
         began: when its drain began, in seconds of a clock that only goes forward.
+        stopped: when it was told to stop.
         phase: draining, stopping, starting or done.
         outcome: what came of it.
     """
@@ -80,22 +83,24 @@ class Worker:
     given_back: int = 0
     lost: int = 0
     silent: int = 0
-    was_quit: bool = False
+    stopped: float = 0.0
     down_after: float = 0.0
+    was_cut: bool = False
     started: float = 0.0
 
     @property
     def ended(self) -> int:
         """How many of the tasks that were seen came to their end."""
-        cut = {task.id for task in self.last.tasks} if self.last and self.was_quit else set()
+        cut = {task.id for task in self.last.tasks} if self.last and self.was_cut else set()
         return len(self.known - cut)
 
     def left(self, now: float) -> int:
-        """Seconds that its tasks have left."""
-        return max(0, round(self.began + self.stop_timeout - now))
+        """Seconds that its tasks have left: until it is stopped, then until who runs it has them given back."""
+        since = self.stopped if self.phase == "stopping" else self.began
+        return max(0, round(since + self.stop_timeout - now))
 
     def next(self, seen: Seen, now: float) -> str:
-        """What it is to be told: stop, quit, start, or nothing ("").
+        """What it is to be told: cancel, stop, start, or nothing ("").
 
         Args:
             seen: how it is.
@@ -113,30 +118,30 @@ class Worker:
         if seen.answers or self.last is None:
             self.last = seen
         self.known |= {task.id for task in seen.tasks}
-        is_idle = seen.answers and not seen.tasks and not seen.waiting
+        is_idle = seen.answers and not (seen.tasks or seen.waiting or seen.queues)
         if is_idle or self.silent >= SILENT_LOOKS or not self.left(now):
-            self.phase = "stopping"
+            self.phase, self.stopped = "stopping", now
             return "stop"
-        return ""
+        # It has missed it, has not come to it yet, or was started again since.
+        return "cancel" if seen.answers and seen.queues else ""
 
     def _stop(self, seen: Seen, now: float) -> str:
         if seen.is_down:
             return self._down(now)
-        # Not before it is being stopped: it would be started again.
-        if not self.left(now) and not self.was_quit and seen.active == "deactivating":
-            self.was_quit = True
-            return "quit"
-        return ""
+        # It had just ended when it was told, and was started again.
+        return "" if seen.active == "deactivating" else "stop"
 
     def _down(self, now: float) -> str:
         self.down_after = now - self.began
+        # The signal after which it gives back what runs is sent by its stop; it answers no more by then.
+        self.was_cut = self.phase == "stopping" and now - self.stopped >= self.stop_timeout
         if last := self.last:
-            cut = last.tasks if self.was_quit else ()
+            cut = last.tasks if self.was_cut else ()
             self.lost = sum(task.acknowledged for task in cut)
             self.given_back = len(cut) - self.lost + last.waiting + last.scheduled
         said = self.outcome or ("stopped" if not self.silent else "stopped, without having answered")
         if self.lost:
-            said += f"; {self.lost} cut whose message was acknowledged: lost"
+            said += f"; up to {self.lost} cut whose message was acknowledged: lost"
         self.outcome = said
         self.phase, self.started = ("starting", now) if self.start else ("done", 0.0)
         return "start" if self.start else ""
@@ -209,14 +214,33 @@ def drain(
         seen = tell(todo, [worker.name for worker in waiting])
         now = clock()
         todo = {}
+        goes_on = False
         for worker in waiting:
-            told = worker.next(seen[worker.name], now)
-            if told:
+            phase = worker.phase
+            if told := worker.next(seen[worker.name], now):
                 todo.setdefault(told, []).append(worker.name)
+                goes_on |= worker.phase != phase
             if worker.phase != "done":
                 show(worker.line(now))
-        if not todo and any(worker.phase != "done" for worker in workers):
+        # What is told once more can wait.
+        if not goes_on and any(worker.phase != "done" for worker in workers):
             time.sleep(poll_seconds)
+
+
+def broken_off(workers: Iterable[Worker], host: str) -> str:
+    """What workers have been told whose drain did not come to its end, and what to do; "" when there are none.
+
+    Args:
+        workers: all of one host's that were meant.
+        host: its name in the inventory.
+    """
+    left = [worker for worker in workers if worker.phase != "done"]
+    told = {phase: [worker.name for worker in left if worker.phase == phase] for phase in TOLD}
+    said = "; ".join(f"{', '.join(names)} {TOLD[phase]}" for phase, names in told.items() if names)
+    if not said:
+        return ""
+    names = ",".join(worker.name for worker in left)
+    return f"Told by then, as far as it arrived: {said}. Mend that, then: make restart WORKERS={names} HOSTS={host}, with the same ENV."
 
 
 def chosen(wanted: Iterable[str], workers: Iterable[Mapping[str, Any]]) -> tuple[set[str], str]:

@@ -1,9 +1,9 @@
 """Asks this host's workers what they do, and tells those that are drained to take no more.
 
 Runs with the release's Python, as the application's user, in the project's folder. Its one argument is JSON: app, workers (their names),
-cancel (whether they are to take nothing more from their queues). Prints JSON: by name, of those that answer, `tasks` (id, name, seconds
-since it began, whether its message is acknowledged already), `waiting` (messages taken ahead), `scheduled` (tasks with a time of their own)
-and `queues`.
+cancel (the names of those that are to take nothing more from their queues). Prints JSON: by name, of those that answer, `tasks` (id, name,
+seconds since it began, whether its message is acknowledged already), `waiting` (messages taken ahead), `scheduled` (tasks with a time of
+their own) and the `queues` that it consumes, once it was told.
 """
 
 from __future__ import annotations
@@ -20,35 +20,43 @@ from typing import Any
 ANSWER_SECONDS = 3.0
 
 
-def ask(app: Any, names: list[str], *, cancel: bool) -> dict[str, dict[str, Any]]:
-    """What each worker says."""
-    from celery.utils.nodenames import host_format
+def ask(control: Any, nodes: dict[str, str], cancel: list[str]) -> dict[str, dict[str, Any]]:
+    """What each worker says.
 
-    nodes = {host_format(f"{name}@%h"): name for name in names}
-    control = app.control
-    inspect = control.inspect(destination=list(nodes), timeout=ANSWER_SECONDS)
-    consumed = {node: [queue["name"] for queue in queues] for node, queues in (inspect.active_queues() or {}).items()}
-    if cancel:
-        for node, queues in consumed.items():
-            for queue in queues:
+    Args:
+        control: the app's.
+        nodes: the workers' names, by node.
+        cancel: the names of those that are to take no more.
+    """
+    found = consumed(control, list(nodes))
+    if told := [node for node in found if nodes[node] in cancel]:
+        for node in told:
+            for queue in found[node]:
                 control.cancel_consumer(queue, destination=[node], reply=True, timeout=ANSWER_SECONDS)
-        consumed = {node: [] for node in consumed}
-    if not consumed:
+        # An answer to that, or none, is no proof.
+        found = {**{node: queues for node, queues in found.items() if node not in told}, **consumed(control, told)}
+    if not found:
         return {}
-    inspect = control.inspect(destination=list(consumed), timeout=ANSWER_SECONDS)
+    inspect = control.inspect(destination=list(found), timeout=ANSWER_SECONDS)
     active, reserved, scheduled = (
         question() or {} for question in (inspect.active, inspect.reserved, inspect.scheduled)
     )
     return {
         nodes[node]: {
-            "tasks": [task(found) for found in active[node]],
+            "tasks": [task(one) for one in active[node]],
             "waiting": len(reserved.get(node, [])),
             "scheduled": len(scheduled.get(node, [])),
             "queues": queues,
         }
-        for node, queues in consumed.items()
+        for node, queues in found.items()
         if node in active
     }
+
+
+def consumed(control: Any, nodes: list[str]) -> dict[str, list[str]]:
+    """The names of the queues that each node consumes, of those that answer."""
+    answers = control.inspect(destination=nodes, timeout=ANSWER_SECONDS).active_queues() or {}
+    return {node: [queue["name"] for queue in queues] for node, queues in answers.items()}
 
 
 def task(found: dict[str, Any]) -> dict[str, Any]:
@@ -70,10 +78,12 @@ def main() -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
             from celery.app.utils import find_app
+            from celery.utils.nodenames import host_format
 
             app = find_app(config["app"])
             app.loader.import_default_modules()
-            answer = ask(app, config["workers"], cancel=config["cancel"])
+            nodes = {host_format(f"{name}@%h"): name for name in config["workers"]}
+            answer = ask(app.control, nodes, config["cancel"])
         except Exception as error:
             problem = re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1********@", f"{type(error).__name__}: {error}")
         else:
