@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import testinfra
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from lab import LAB, LAB_FOLDER, PROJECT, lab_ports
 
@@ -22,11 +24,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("host_name", sorted(lab_ports()), scope="session")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where a scenario has a process for each host (`dist: loadgroup`), a host's tests run in one of them, in order."""
-    for item in items:
-        host_name = getattr(item, "callspec", None) and item.callspec.params.get("host_name")
-        item.add_marker(pytest.mark.xdist_group(host_name or "all"))
+class ByHost(LoadScopeScheduling):
+    """Where a scenario has several processes, a host's tests run in one of them, in order."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        _, _, parameters = nodeid.partition("[")
+        return next((name for name in lab_ports() if name in parameters), "all")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByHost:
+    """For `pytest -n 2`."""
+    return ByHost(config, log)
 
 
 @pytest.fixture(scope="session")

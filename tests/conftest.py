@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from ansible.plugins.loader import init_plugin_loader
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # As in a run, and before any test imports from it: templates find the collection's filters.
 init_plugin_loader([str(Path(__file__).resolve().parent.parent / "collections")])
@@ -14,7 +16,14 @@ init_plugin_loader([str(Path(__file__).resolve().parent.parent / "collections")]
 WAITING = ("test_watch.py",)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In several processes (`-n 3 --dist loadgroup`) the tests of a file run in one of them, one after the other; those that wait, anywhere."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.nodeid if item.path.name in WAITING else item.path.name))
+class ByFile(LoadScopeScheduling):
+    """In several processes the tests of a file run in one of them, one after the other; those that wait, anywhere."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if file.endswith(WAITING) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """For `pytest -n 3`."""
+    return ByFile(config, log)
