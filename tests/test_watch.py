@@ -251,6 +251,19 @@ def test_workers_that_were_told_to_answer_nobody_are_not_touched(host: Start) ->
     here.consumes()
 
 
+def test_a_systemd_that_does_not_answer_is_nobodys_fault(host: Start) -> None:
+    """The watch says so once, and looks on when it answers again."""
+    here = host()
+    here.start()
+    pid = here.pid("worker-mail")
+    known = here.refuse_states()
+    until(lambda: here.said("systemd does not answer", "nobody is judged"), here.logs)
+    os.kill(pid, signal.SIGSTOP)
+    (here.folder / "states.json").write_text(known)
+    replaced(here, pid)
+    assert (here.folder / "watch.log").read_text().count("systemd does not answer") == 1
+
+
 def test_a_watch_that_hangs_ends(host: Start) -> None:
     """And says where; whoever runs it starts it again."""
     here = host()

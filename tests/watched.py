@@ -99,7 +99,7 @@ application.conf.beat_schedule = {"tick": {"task": "parcels.tick", "schedule": S
 """
 # systemd lies outside: its answers stand in a file.
 WATCH = """
-import json, sys
+import json, subprocess, sys
 from pathlib import Path
 files, folder = sys.argv[1:3]
 del sys.argv[1:3]
@@ -107,7 +107,10 @@ sys.path.insert(0, files)
 import stockpot_units, watch
 
 def states(units):
-    known = json.loads(Path(folder, "states.json").read_text())
+    try:
+        known = json.loads(Path(folder, "states.json").read_text())
+    except FileNotFoundError:
+        raise subprocess.CalledProcessError(1, "systemctl")
     return {unit: stockpot_units.State(*known.get(unit, ["inactive"])) for unit in units}
 
 stockpot_units.states = states
@@ -341,6 +344,12 @@ class Host:
         """systemd no longer answers, and never says no."""
         (self.folder / "states.json").unlink()
         os.mkfifo(self.folder / "states.json")
+
+    def refuse_states(self) -> str:
+        """systemd says no; what it would have said."""
+        known = (self.folder / "states.json").read_text()
+        (self.folder / "states.json").unlink()
+        return known
 
     def has(self, name: str) -> bool:
         """Whether a task has left its mark."""

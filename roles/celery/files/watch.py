@@ -166,7 +166,12 @@ class Watch:
         while True:
             faulthandler.dump_traceback_later(self.config["longest_look"], exit=True)
             began = time.monotonic()
-            self.look()
+            try:
+                self.look()
+                self.said.discard("systemd")
+            except subprocess.SubprocessError as error:
+                # A host that boots, ends or has no processor left.
+                self._say_once("systemd", f"systemd does not answer ({type(error).__name__}): nobody is judged.")
             faulthandler.cancel_dump_traceback_later()
             pause = self.config["interval"] / (2 if self.is_suspicious() else 1)
             time.sleep(max(0.0, pause - (time.monotonic() - began)))
