@@ -177,15 +177,16 @@ def test_healthy_workers_at_work_are_never_touched(host: Start) -> None:
     here.start()
     names = [f"worker-{name}" for name in ("mail", "full", "greedy", "threads", "solo")]
     pids = [here.pid(name) for name in names]
-    here.send("hold", "held-mail", 600)
-    here.send("note", "later", queue="mail", countdown=600)
+    here.send("hold", "held-mail", 3600)
+    here.send("note", "later", queue="mail", countdown=3600)
     for queue in ("full", "greedy", "threads", "solo"):
-        here.send("hold", f"held-{queue}", 600, queue=queue)
+        here.send("hold", f"held-{queue}", 3600, queue=queue)
         for _ in range(3):
             here.send("note", "waiting", queue=queue)
     for queue in ("mail", "full", "greedy", "threads", "solo"):
         until(lambda queue=queue: here.has(f"held-{queue}"), here.logs)
-    here.looks(20)
+    # Half a second each, and more where somebody does not answer; patience is four seconds.
+    here.looks(int(os.environ.get("LOOKS", "20")))
     assert [here.pid(name) for name in names] == pids
     assert not here.has("waiting")
     here.consumes("mail")
