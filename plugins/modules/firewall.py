@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import ipaddress
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -52,6 +53,10 @@ options:
     description: The unit that loads the confirmed rules at boot.
     type: str
     required: true
+  drop_in:
+    description: A drop-in for Debian's nftables.service, which removes the tables of all where it is used, so that it loads them again.
+    type: str
+    required: true
   ssh_addresses:
     description: Addresses and networks that O(rules) let in by SSH; a run that comes from elsewhere is refused.
     type: list
@@ -76,6 +81,7 @@ EXAMPLES = r"""
     table: "{{ lookup('ansible.builtin.file', 'stockpot.nft', rstrip=false) }}"
     rules: "{{ lookup('ansible.builtin.template', 'application.nft.j2') }}"
     unit: "{{ lookup('ansible.builtin.file', 'nftables-stockpot.service', rstrip=false) }}"
+    drop_in: "{{ lookup('ansible.builtin.file', 'nftables.service.d/stockpot.conf', rstrip=false) }}"
     ssh_addresses: [0.0.0.0/0, "::/0"]
     ssh_ports: [22]
 """
@@ -93,11 +99,16 @@ files:
 """
 
 UNIT = "nftables-stockpot.service"
+DROP_IN = "nftables.service.d/stockpot.conf"
 TIMER = "nftables-stockpot-take-back"
 TABLE = ("inet", "stockpot")
 # A table is replaced by what follows, in one step, whether there was one or not.
 REPLACED = f"table {' '.join(TABLE)}\ndelete table {' '.join(TABLE)}\n"
 LISTED = ("--stateless", "--terse", "list", "table", *TABLE)
+
+# As /proc/net/tcp and tcp6 write them.
+LISTENING = "0A"
+LOOPBACK_6 = "00000000000000000000000001000000"
 
 
 class FirewallError(Exception):
@@ -148,7 +159,7 @@ class Firewall:
         self.check_mode = check_mode
         self.written = Path(root, "etc/nftables.d")
         self.boot = Path(root, "var/lib/nftables-stockpot/confirmed.nft")
-        self.unit = Path(root, "etc/systemd/system", UNIT)
+        self.units = Path(root, "etc/systemd/system")
         self.state = Path(root, "run/nftables-stockpot")
         # Who takes this file away decides: the confirmation, or the timer.
         self.pending = self.state / "pending"
@@ -157,6 +168,8 @@ class Firewall:
         self.before = self.state / "before.nft"
         self.files: list[str] = []
         self.diff: list[dict[str, str]] = []
+        # Ports that somebody may have reached before there was a firewall, and nobody will.
+        self.shut: list[int] = []
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -191,6 +204,10 @@ class Firewall:
         if wanted == live:
             self._install(trial, given["application"])
             return {"changed": bool(self.files), "loaded": False, "token": ""}
+        if live is None:
+            self.shut = [
+                port for port in listening_outside() if not re.search(rf"dport ({port}|{{[^}}]*\b{port}\b)", wanted)
+            ]
         header = f"nft list table {' '.join(TABLE)}"
         self.diff.append(
             {"before_header": header, "after_header": header, "before": live or "", "after": wanted},
@@ -241,6 +258,8 @@ class Firewall:
             return False
         (trial / "stockpot.nft").write_text(given["table"], encoding="utf-8")
         (trial / UNIT).write_text(given["unit"], encoding="utf-8")
+        (trial / DROP_IN).parent.mkdir()
+        (trial / DROP_IN).write_text(given["drop_in"], encoding="utf-8")
         return True
 
     def _looks_like(self, trial: Path) -> str:
@@ -296,12 +315,12 @@ class Firewall:
         else:
             self._remove(self.written / own)
         self._place(self.boot, REPLACED + (trial / "boot.nft").read_text(encoding="utf-8"))
-        unit = self._place(self.unit, (trial / UNIT).read_text(encoding="utf-8"))
+        units = [self._place(self.units / name, (trial / name).read_text(encoding="utf-8")) for name in (UNIT, DROP_IN)]
         if not (self.written / "own").is_dir():
             self.files.append(str(self.written / "own"))
             if not self.check_mode:
                 (self.written / "own").mkdir(mode=0o755)
-        if unit and not self.check_mode:
+        if any(units) and not self.check_mode:
             self.commands.must("systemctl", "daemon-reload")
         for asked, verb in (("is-enabled", "enable"), ("is-active", "start")):
             if self.commands.run("systemctl", asked, "--quiet", UNIT)[0] != 0:
@@ -312,11 +331,13 @@ class Firewall:
     def _remove_all(self) -> dict[str, Any]:
         """No application is left that wants it."""
         live = self._live()
-        if self.unit.exists() and not self.check_mode:
+        if (self.units / UNIT).exists() and not self.check_mode:
             self.commands.must("systemctl", "disable", "--now", UNIT)
-        application_files = sorted((self.written / "applications").glob("*.nft"))
-        for path in (*application_files, self.written / "stockpot.nft", self.boot, self.unit):
+        rules = sorted((self.written / "applications").glob("*.nft"))
+        for path in (*rules, self.written / "stockpot.nft", self.boot, self.units / UNIT, self.units / DROP_IN):
             self._remove(path)
+        if self.files and not self.check_mode:
+            self.commands.must("systemctl", "daemon-reload")
         if live is not None and not self.check_mode:
             self.commands.must("nft", "delete", "table", *TABLE)
         return {"changed": bool(self.files) or live is not None, "loaded": False, "token": ""}
@@ -363,6 +384,19 @@ def ssh_connection() -> tuple[str, int] | None:
     return None
 
 
+def listening_outside(proc: str = "/proc") -> list[int]:
+    """The TCP ports at which something listens on an address that is not loopback."""
+    found = set()
+    for path in (Path(proc, "net/tcp"), Path(proc, "net/tcp6")):
+        for line in path.read_text(encoding="ascii").splitlines()[1:] if path.exists() else ():
+            _, local, _, state = line.split()[:4]
+            address, port = local.split(":")
+            # Four bytes at a time, the last one first.
+            if state == LISTENING and not (address[-2:] == "7F" or address == LOOPBACK_6):
+                found.add(int(port, 16))
+    return sorted(found)
+
+
 def refuse_what_shuts_out(connection: tuple[str, int] | None, given: Mapping[str, Any]) -> None:
     """Raises:
     FirewallError: SSH would be let in, but not this run's.
@@ -400,6 +434,7 @@ def main() -> None:
             "table": {"type": "str", "default": ""},
             "rules": {"type": "str", "default": ""},
             "unit": {"type": "str", "default": ""},
+            "drop_in": {"type": "str", "default": ""},
             "ssh_addresses": {"type": "list", "elements": "str", "default": []},
             "ssh_ports": {"type": "list", "elements": "int", "default": []},
             "take_back_seconds": {"type": "int", "default": 60},
@@ -419,6 +454,11 @@ def main() -> None:
                 result = {"changed": firewall.take_back()}
     except (FirewallError, FileError, OSError) as error:
         module.fail_json(msg=str(error))
+    if firewall.shut:
+        module.warn(
+            f"Shut from now on, for something listens there: TCP {', '.join(map(str, firewall.shut))}. What is to be reached goes into "
+            "firewall_extra_services (group_vars/<environment>/main.yml)."
+        )
     module.exit_json(**result, files=firewall.files, diff=firewall.diff)
 
 
