@@ -157,7 +157,7 @@ def test_the_timer_of_systemd_brings_the_old_rules_back_and_ends_the_confirmatio
     Path(remove.removeprefix("rm ")).unlink()
     kernel.run(*load.split())
     assert kernel.live == "the table\nlet in the shop\n"
-    with pytest.raises(FirewallError, match="The old rules are back"):
+    with pytest.raises(FirewallError, match="the old ones are back"):
         one.confirm(token, "shop")
     assert files(root) == before
 

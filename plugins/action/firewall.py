@@ -47,7 +47,7 @@ class ActionModule(ActionBase):
                 time.sleep(PAUSE_SECONDS)
                 continue
             if confirmed.get("failed"):
-                return {**result, **confirmed}
+                return {**result, **confirmed, "msg": f"{confirmed['msg']} {mend(variables['inventory_hostname'])}"}
             return {**result, **loaded, "files": confirmed["files"]}
 
     def _taken_back(
@@ -64,10 +64,16 @@ class ActionModule(ActionBase):
             said = f"The rules from before come back by themselves, {seconds} seconds after these were loaded."
         return {
             "failed": True,
-            "msg": f"With its new rules {host} takes no new SSH connection: {str(error).strip()}\n{said} Mend "
-            "firewall_ssh_addresses or firewall_ssh_ports (group_vars/<environment>/main.yml; default: group_vars/all/firewall.yml), "
-            f"or the rules in /etc/nftables.d/own/ on {host}, and run it again.",
+            "msg": f"With its new rules {host} takes no new SSH connection: {str(error).strip()}\n{said} {mend(host)}",
         }
+
+
+def mend(host: str) -> str:
+    """Where the mistake is, most likely."""
+    return (
+        "Mend firewall_ssh_addresses or firewall_ssh_ports (group_vars/<environment>/main.yml; default: group_vars/all/firewall.yml), "
+        f"or the rules in /etc/nftables.d/own/ on {host}, and run it again."
+    )
 
 
 @contextmanager

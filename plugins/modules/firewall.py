@@ -224,11 +224,13 @@ class Firewall:
         """
         if not self._is(self.done, token):
             if not self._is(self.pending, token):
-                raise FirewallError("The old rules are back, or another run has loaded its own: run it again.")
+                raise FirewallError(
+                    "These rules were not confirmed in time, or another run has loaded its own: the old ones are back."
+                )
             try:
                 self.pending.rename(self.done)
             except FileNotFoundError as error:
-                raise FirewallError("The old rules came back at this very moment: run it again.") from error
+                raise FirewallError("These rules were not confirmed in time: the old ones are back.") from error
         self._stop_timer()
         self._install(self.trial, application)
 
