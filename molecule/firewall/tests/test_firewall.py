@@ -131,7 +131,9 @@ def test_by_ipv6_it_is_the_same(name: str) -> None:
     assert not reaches("firewall-stranger", f"{link_local}%eth0", 8000)
 
 
-def test_a_boot_loads_it_before_the_network(lab_restart: Callable[[str], None], wait_until: Wait) -> None:
+def test_a_boot_loads_it_before_the_network(
+    lab_restart: Callable[[str], None], wait_until: Wait, converge_again: Run
+) -> None:
     """And Debian's own service, which removes the tables of all, brings it back."""
     before = rules()
     for name in SERVERS:
@@ -147,6 +149,8 @@ def test_a_boot_loads_it_before_the_network(lab_restart: Callable[[str], None], 
             assert server.check_output(SHOWN) == before[name], verb
         server.check_output("nft delete table inet filter")
     assert rules() == before
+    # A container has another address after it, which a run tells the others.
+    assert converge_again().returncode == 0
 
 
 def test_what_somebody_flushed_or_changed_is_put_right(converge_again: Run) -> None:
@@ -230,7 +234,7 @@ def test_a_run_that_is_cut_off_leaves_the_rules_from_before(own_rule: Callable[[
         )
         try:
             for name in SERVERS:
-                wait_until(lambda name=name: "drop" in machine(name).check_output(f"{SHOWN} | grep 'dport 22'"))
+                wait_until(lambda name=name: new_connection(name).returncode != 0)
         finally:
             os.killpg(run.pid, signal.SIGKILL)
             run.wait()
