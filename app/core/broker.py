@@ -44,8 +44,8 @@ def check() -> None:
     """
     with current_app.connection_for_write() as broker:
         broker.ensure_connection(max_retries=1, interval_start=0)
-        # Gone with the channel; should this process be killed here, the broker removes it after a minute.
-        queue = Queue(f"check.{uuid.uuid4()}", durable=False, auto_delete=True, expires=60)
+        # Gone with the channel; should this process be killed here, Redis forgets it after a minute.
+        queue = Queue(f"check.{uuid.uuid4()}", durable=False, auto_delete=True, exclusive=True, expires=60)
         with broker.channel() as channel:
             bound: Any = queue(channel)
             bound.declare()

@@ -12,7 +12,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
-from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers, pool_of
+from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers, messages_ahead, pool_of
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import listening
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import DEBIANS, application_problems
 
@@ -379,11 +379,6 @@ def _time_limits(given: Given) -> list[str]:
         "the broker would hand it to a second worker while it runs. Raise it above the longest time_limit"
         + (", times the worker's queues and prefetch_multiplier." if counts_waiting else ".")
     ]
-
-
-def messages_ahead(worker: Mapping[str, Any]) -> int:
-    """How many messages one of a worker's processes may be handed by RabbitMQ at once: so many of each queue."""
-    return max(worker.get("prefetch_multiplier", 1), 1) * len(worker["queues"])
 
 
 def _site_names(given: Given) -> list[str]:
