@@ -126,7 +126,7 @@ def _priorities(facts: Mapping[str, Any]) -> list[str]:
     if facts["broker"] != RABBITMQ or not names:
         return []
     return [
-        f"celery_app: {_named(names)} have a priority, which is of no effect in a queue of RabbitMQ's without x-max-priority, and quorum queues cannot "
+        f"celery_app: {_named(names)} have a priority, which has no effect in a queue of RabbitMQ's without x-max-priority, and quorum queues cannot "
         "have that. Send what is urgent to a queue of its own, as app/ does."
     ]
 
