@@ -19,6 +19,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import processes
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import collect
+from packaging.version import Version
 from uv import find_uv_bin
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -357,13 +358,17 @@ def test_an_app_says_where_its_tasks_go_and_how_long_they_may_take(
     }
     # From 5.7 on it is the tasks' own.
     common = 600 if version.startswith("5.7") else None
-    late = {"time_limit": common, "soft_time_limit": None, "acks_late": True}
+    late = {"time_limit": common, "soft_time_limit": None, "acks_late": True, "priority": None}
     assert facts.pop("tasks") == [
         {"name": "orders.pay", "queue": "by_name", **late},
-        {"name": "orders.print", "queue": "by_itself", "time_limit": 5000, "soft_time_limit": None, "acks_late": False},
+        {"name": "orders.print", "queue": "by_itself", "time_limit": 5000, "soft_time_limit": None, "acks_late": False, "priority": None},
         {"name": "orders.rest", "queue": "plain", **late},
         {"name": "orders.ship", "queue": "by_function", **late},
     ]
+    assert facts.pop("celery").startswith(version[:3])
+    # Of RabbitMQ.
+    assert facts.pop("detects_quorum_queues") is (Version(version) >= Version("5.5"))
+    assert (facts.pop("quorum_queues"), facts.pop("priority_queues")) == ([], [])
     limits = {"time_limit": 600, "soft_time_limit": None}
     assert facts == {**limits, "broker": "redis", "visibility_timeout": 7200, "retry_on_timeout": True}
 

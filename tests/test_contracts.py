@@ -16,10 +16,13 @@ def worker(**keys: Any) -> dict[str, Any]:
 
 
 def task(**keys: Any) -> dict[str, Any]:
-    return {"name": "mail.send", "queue": "mail", "time_limit": None, "soft_time_limit": None, **LATE, **keys}
+    own = {"name": "mail.send", "queue": "mail", "time_limit": None, "soft_time_limit": None, "priority": None}
+    return {**own, **LATE, **keys}
 
 
-def found(*workers: dict[str, Any], tasks: list[dict[str, Any]] | None = None, **facts: Any) -> Any:
+def found(
+    *workers: dict[str, Any], tasks: list[dict[str, Any]] | None = None, consumer_timeout: int = 0, **facts: Any
+) -> Any:
     """What is said of these workers and an app with these tasks."""
     app = {
         "queues": {"mail": "the app's task_default_queue"},
@@ -29,8 +32,12 @@ def found(*workers: dict[str, Any], tasks: list[dict[str, Any]] | None = None, *
         "broker": "redis",
         "visibility_timeout": 3600,
         "retry_on_timeout": False,
+        "celery": "5.7.0",
+        "quorum_queues": [],
+        "priority_queues": [],
+        "detects_quorum_queues": True,
     }
-    return contracts({**app, **facts}, workers)
+    return contracts({**app, **facts}, workers, consumer_timeout=consumer_timeout)
 
 
 def test_an_app_whose_workers_do_all_it_expects_is_told_nothing() -> None:
@@ -51,7 +58,7 @@ def test_a_queue_that_no_worker_of_the_fleet_consumes_is_refused() -> None:
 
 def test_a_queue_that_others_consume_is_not_missed() -> None:
     facts = {"queues": {"mail": "a", "theirs": "b"}, "tasks": [], "broker": "amqp", "visibility_timeout": None}
-    facts |= {"time_limit": None, "soft_time_limit": None, "retry_on_timeout": False}
+    facts |= {"time_limit": None, "soft_time_limit": None, "retry_on_timeout": False, "quorum_queues": []}
     assert contracts(facts, [worker()], ["theirs"]) == ([], [])
 
 
@@ -140,6 +147,37 @@ def test_a_worker_that_may_go_deaf_is_told() -> None:
     assert warning.startswith("celery_app: ")
     assert "retry_on_timeout" in warning
     assert found(worker(), retry_on_timeout=True, broker="amqp", visibility_timeout=None) == ([], [])
+
+
+RABBITMQ = {"broker": "amqp", "visibility_timeout": None}
+
+
+def test_a_message_that_rabbitmq_would_take_back_is_refused() -> None:
+    """A process may hold one message of each of its worker's queues, and so many times that as it takes ahead."""
+    assert found(worker(time_limit=360), consumer_timeout=400, **RABBITMQ) == ([], [])
+    for keys in ({"queues": ["mail", "sms"]}, {"prefetch_multiplier": 2}, {"time_limit": 400}):
+        (problem,), _ = found(worker(**keys), consumer_timeout=400, **RABBITMQ)
+        assert problem.startswith("celery_visibility_timeout: RabbitMQ gives a message to another worker after 400 s")
+    assert found(worker(time_limit=400), tasks=[task(**EARLY)], consumer_timeout=400, **RABBITMQ)[0] == []
+
+
+def test_quorum_queues_want_a_celery_that_knows_them() -> None:
+    quorum = {**RABBITMQ, "quorum_queues": ["mail"]}
+    assert found(worker(), **quorum) == ([], [])
+    (problem,), _ = found(worker(), **quorum, celery="5.4.0")
+    assert problem.startswith("celery_app: the project declares mail as quorum queues, but of Celery 5.4.0")
+    assert "lock Celery 5.5" in problem
+    (problem,), _ = found(worker(), **quorum, detects_quorum_queues=False)
+    assert "worker_detect_quorum_queues is off" in problem
+
+
+def test_a_priority_without_effect_is_told() -> None:
+    """It means nothing in most queues of RabbitMQ's, and the opposite in the others."""
+    urgent = [task(priority=0)]
+    assert found(worker(), tasks=urgent) == ([], [])
+    _, (warning,) = found(worker(), tasks=urgent, **RABBITMQ)
+    assert warning.startswith("celery_app: mail.send have a priority")
+    assert found(worker(), tasks=urgent, **RABBITMQ, priority_queues=["mail"]) == ([], [])
 
 
 def test_many_tasks_are_a_few_names_and_a_number() -> None:

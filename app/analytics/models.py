@@ -1,13 +1,10 @@
 import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from core.models import NEEDS_ATTENTION, OutboxRow, sweep_index
 from django.conf import settings
 from django.db import models
 from django.urls import reverse
-
-ASKED_FOR, NIGHTLY = 0, 6  # Redis serves lower numbers first
-
 
 class Report(OutboxRow):
     """Orders and revenue day by day; `position` days are done, and a new worker goes on from there."""
@@ -46,11 +43,6 @@ class Report(OutboxRow):
 
     def get_absolute_url(self) -> str:
         return reverse("report", args=[self.reference])
-
-    @property
-    def message_options(self) -> dict[str, Any]:
-        """Both kinds belong in the queue for long work; a person who waits goes first."""
-        return {"priority": ASKED_FOR if self.owner_id else NIGHTLY}
 
     @property
     def next_day(self) -> datetime.date:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from core import outbox
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Count, F, Sum
 from django.db.models.functions import Coalesce, TruncDate
 from django.utils import timezone
@@ -24,15 +24,9 @@ def request_report(*, owner: User, days: int, reference: uuid.UUID) -> Report:
     return outbox.create_and_send(Report, reference=reference, told_apart_by=("owner", "days"), **values)
 
 
-def request_daily_report(*, day: datetime.date) -> Report:
-    """Queues the report over one day unless it was queued before."""
-    try:
-        with transaction.atomic():
-            report = Report.objects.create(owner=None, first_day=day, days=1)
-            outbox.send_on_commit(report)
-    except IntegrityError:
-        return Report.objects.get(owner=None, first_day=day, days=1)
-    return report
+def add_daily_report(*, day: datetime.date) -> Report:
+    """The report over one day, made unless it was made before."""
+    return Report.objects.get_or_create(owner=None, first_day=day, days=1)[0]
 
 
 def request_cancel(*, report_id: int) -> None:

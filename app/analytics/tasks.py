@@ -13,6 +13,20 @@ from analytics.models import Report
 
 @shared_task(base=RowTask)
 def generate_reports(report_id: int) -> str:
+    return generate(report_id)
+
+
+@shared_task
+def daily_report() -> int:
+    """Makes the report over yesterday, in the queue for what nobody waits for."""
+    yesterday = timezone.now().date() - datetime.timedelta(days=1)
+    report = services.add_daily_report(day=yesterday)
+    generate(report.pk)
+    return report.pk
+
+
+def generate(report_id: int) -> str:
+    """Works until the report is done, or its time is over."""
     try:
         return services.run(report_id=report_id)
     except SoftTimeLimitExceeded:
@@ -25,10 +39,3 @@ def generate_reports(report_id: int) -> str:
     except Exception as error:
         services.fail(report_id=report_id, error=error)
         raise
-
-
-@shared_task
-def daily_report() -> int:
-    """Queues the report over yesterday."""
-    yesterday = timezone.now().date() - datetime.timedelta(days=1)
-    return services.request_daily_report(day=yesterday).pk

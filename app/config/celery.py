@@ -4,6 +4,7 @@ import os
 
 from celery import Celery
 from celery.signals import setup_logging
+from core import rabbitmq
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -11,6 +12,7 @@ app = Celery("config", task_cls="core.tracing:TracedTask")
 # Not all of Django's settings, as is usual: workers tell theirs to whoever asks, and Flower shows them.
 app.config_from_object("config.settings:CELERY")
 app.autodiscover_tasks()
+rabbitmq.refuse_to_wait()
 
 
 @setup_logging.connect

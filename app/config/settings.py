@@ -190,11 +190,36 @@ PAYMENT_KEY_AGE_LIMIT = PAYMENT_KEY_RETENTION * 5 // 6
 
 # --- Celery ---------------------------------------------------------------------------------------------------------
 KEY_PREFIX = env.str("CELERY_KEY_PREFIX", "celery:")
+BROKER_URL = env.str("CELERY_BROKER_URL")
+# What belongs to the broker that keeps the messages; app/README.md says what is the same with both.
+REDIS_BROKER: dict[str, Any] = {
+    # visibility_timeout must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
+    # No retry_on_timeout: a worker whose subscription breaks would wait in redis-py for ever, active but deaf.
+    "broker_transport_options": {
+        **REDIS_SOCKET,
+        "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", 43200),
+        "global_keyprefix": KEY_PREFIX,
+    },
+}
+RABBITMQ_BROKER: dict[str, Any] = {
+    # Every queue is a quorum queue, which is on the disk before it says so. A topic exchange, because a countdown is kept by
+    # RabbitMQ then, not by a worker.
+    "task_default_queue_type": "quorum",
+    "task_default_exchange_type": "topic",
+    "task_create_missing_queue_type": "quorum",
+    "task_create_missing_queue_exchange_type": "topic",
+    "worker_detect_quorum_queues": True,
+    # A message counts as sent when RabbitMQ has it. One that does not answer, as when its memory is full, is waited for so many
+    # seconds; the sweep sends later.
+    "broker_transport_options": {"confirm_publish": True, "read_timeout": 5, "write_timeout": 5},
+    # Seconds; a worker notices after two of them that RabbitMQ is gone without a word.
+    "broker_heartbeat": 30,
+}
 RETRY_BACKOFF_BASE = env.int("RETRY_BACKOFF_BASE_MS", 2000) / 1000  # seconds before the first retry; doubles
 RETRY_BACKOFF_MAX = env.int("RETRY_BACKOFF_MAX", 600)  # seconds
 CELERY: dict[str, Any] = {
-    "broker_url": env.str("CELERY_BROKER_URL"),
-    "result_backend": env.str("CELERY_RESULT_BACKEND", env.str("CELERY_BROKER_URL")),
+    "broker_url": BROKER_URL,
+    "result_backend": env.str("CELERY_RESULT_BACKEND", BROKER_URL),
     # Messages and results
     "accept_content": ["json"],
     "task_serializer": "json",
@@ -232,13 +257,7 @@ CELERY: dict[str, Any] = {
     # Redis up and refusing, as when its disk is full, is a connection to be made again too: without this a worker ends, and
     # takes nothing while its tasks run on.
     "broker_channel_error_retry": True,
-    # visibility_timeout must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
-    # No retry_on_timeout: a worker whose subscription breaks would wait in redis-py for ever, active but deaf.
-    "broker_transport_options": {
-        **REDIS_SOCKET,
-        "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", 43200),
-        "global_keyprefix": KEY_PREFIX,
-    },
+    **(RABBITMQ_BROKER if BROKER_URL.startswith(("amqp://", "amqps://")) else REDIS_BROKER),
     # Once more, for a connection that was cut; the sweep sends what the broker did not take.
     "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0},
     "result_backend_transport_options": {
@@ -257,6 +276,8 @@ CELERY: dict[str, Any] = {
         "core.tasks.record_lost_run": {"queue": "sweep"},
         "payments.*": {"queue": "critical"},
         "accounts.*": {"queue": "notifications"},
+        # Queues in place of priorities, whose numbers mean the opposite with another broker: a worker of both takes from them in turn.
+        "analytics.tasks.generate_reports": {"queue": "reports"},
         "analytics.*": {"queue": "low-priority"},
         "media.*": {"queue": "images"},
         "newsletters.*": {"queue": "emails"},

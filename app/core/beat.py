@@ -1,4 +1,5 @@
-"""One Beat sends the schedules, however many run: the one whose turn it is, by a lock in the Redis that takes the messages.
+"""One Beat sends the schedules, however many run: the one whose turn it is, by a lock in the Redis that takes the messages, or the
+results where another broker takes those.
 
 A Beat that dies or is frozen loses the lock with its lease, one whose Redis is away can send nothing anyway. It holds for every
 scheduler, and for a worker with a Beat inside, because it hangs on Celery's own signal.
@@ -23,6 +24,9 @@ LEASE = 15
 RENEWAL = 5
 # How often a Beat that waits asks.
 LOOK = 1.0
+# Of a connection to Redis.
+REDIS = ("redis://", "rediss://")
+LIMITS: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 1, "socket_keepalive": True, "health_check_interval": 30}
 # One that ends keeps its turn for so long: the next one sends nothing in the same second.
 PAUSE = 1
 
@@ -30,7 +34,7 @@ PAUSE = 1
 class Turn:
     """Whether it is this Beat's turn to send.
 
-    client: of the broker's Redis; prefix: before its keys; holder: what the others are told.
+    client: of the Redis that keeps it; prefix: before its keys; holder: what the others are told.
     """
 
     def __init__(self, client: Redis, *, prefix: str, holder: str) -> None:
@@ -46,7 +50,7 @@ class Turn:
             by = None if self.is_held else self.client.get(self.lock.name)
         except RedisError as error:
             self.is_held = False
-            self._say(logging.CRITICAL, f"No schedule runs: the broker is away ({type(error).__name__}).")
+            self._say(logging.CRITICAL, f"No schedule runs: the Redis that says whose turn it is is away ({type(error).__name__}).")
             return False
         if self.is_held:
             self._say(logging.INFO, "This Beat sends the schedules.")
@@ -120,15 +124,15 @@ class Guard:
 @beat_init.connect
 def guard(sender: Service, **kwargs: object) -> None:
     conf = sender.app.conf
-    if not conf.broker_url.startswith(("redis://", "rediss://")):
-        logger.warning("The broker is no Redis: nothing keeps a second Beat from sending the schedules too.")
+    stores = ((conf.broker_url, conf.broker_transport_options), (conf.result_backend, conf.result_backend_transport_options))
+    url, options = next(((url, of) for url, of in stores if url and url.startswith(REDIS)), ("", {}))
+    if not url:
+        logger.warning("Neither broker nor results are a Redis's: nothing keeps a second Beat from sending the schedules too.")
         return
-    options = conf.broker_transport_options
-    limits = {name: value for name, value in options.items() if name.startswith("socket_")}
     Guard(
         sender,
         Turn(
-            Redis.from_url(conf.broker_url, **limits),
+            Redis.from_url(url, **LIMITS),
             prefix=options.get("global_keyprefix", ""),
             holder=f"the Beat on {gethostname()}, process {os.getpid()} ({uuid.uuid4().hex[:8]})",
         ),

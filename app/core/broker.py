@@ -15,12 +15,15 @@ def queue_names() -> list[str]:
 def queue_lengths() -> dict[str, int]:
     """Messages that wait in each queue. Raises kombu's OperationalError when the broker does not answer."""
     lengths = {}
-    with current_app.connection_or_acquire() as broker, broker.channel() as channel:
-        for name in queue_names():
-            # Declared as workers declare it, so that RabbitMQ agrees. Not passive: under a key prefix kombu then looks
-            # for a key without it, and finds no queue.
-            queue: Any = current_app.amqp.queues[name](channel)
-            lengths[name] = queue.queue_declare().message_count
+    with current_app.connection_or_acquire() as broker:
+        # One that ended in the middle of a message comes back into the pool closed.
+        broker.ensure_connection(max_retries=1, interval_start=0)
+        with broker.channel() as channel:
+            for name in queue_names():
+                # Declared as workers declare it, so that RabbitMQ agrees. Not passive: under a key prefix kombu then looks
+                # for a key without it, and finds no queue.
+                queue: Any = current_app.amqp.queues[name](channel)
+                lengths[name] = queue.queue_declare().message_count
     return lengths
 
 
@@ -44,8 +47,8 @@ def check() -> None:
     """
     with current_app.connection_for_write() as broker:
         broker.ensure_connection(max_retries=1, interval_start=0)
-        # Gone with the channel; should this process be killed here, the broker removes it after a minute.
-        queue = Queue(f"check.{uuid.uuid4()}", durable=False, auto_delete=True, expires=60)
+        # Gone with the channel; should this process be killed here, Redis forgets it after a minute.
+        queue = Queue(f"check.{uuid.uuid4()}", durable=False, auto_delete=True, exclusive=True, expires=60)
         with broker.channel() as channel:
             bound: Any = queue(channel)
             bound.declare()

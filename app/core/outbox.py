@@ -102,8 +102,7 @@ def create_and_send(
 def resend_stuck() -> dict[str, int]:
     """Sends the task of each row that stands still and whose last message is gone; returns how many of each kind.
 
-    So at most two messages of a row wait in its queue, however long the workers are away; more where messages have
-    priorities, which jump the line. Nothing is added to a queue in which much waits already: the work is there, the workers
+    So at most two messages of a row wait in its queue, however long the workers are away. Nothing is added to a queue in which much waits already: the work is there, the workers
     are behind.
     """
     sent: dict[str, int] = {}

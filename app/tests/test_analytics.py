@@ -9,6 +9,7 @@ import pytest
 from analytics import services
 from analytics.models import Report
 from analytics.tasks import daily_report, generate_reports
+from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
 from core import outbox
 from django.contrib.auth.models import User
@@ -184,12 +185,20 @@ def test_a_report_whose_process_is_killed_is_finished_by_another(report: Report,
     assert report.lines.count() == 200
 
 
-def test_people_go_before_the_nightly_report(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[int] = []
-    monkeypatch.setattr(generate_reports, "apply_async", lambda *args, priority, **options: sent.append(priority))
-    outbox.send(report)
-    outbox.send(Report.objects.create(first_day=report.first_day, days=1))
-    assert sent == [0, 6]
+@pytest.mark.results
+def test_people_overtake_what_nobody_waits_for(worker: Worker) -> None:
+    """One process takes from both queues in turn, whatever the broker."""
+    worker.kill()
+    queues = ["low-priority"] * 10 + ["reports"]
+    sent = [current_app.send_task("celery.accumulate", args=(1,), kwargs={"index": 0}, queue=queue) for queue in queues]
+    alone = Worker("reports", queues=["reports", "low-priority"], concurrency=1)
+    alone.start()
+    for result in sent:
+        assert result.get(timeout=30) == 1
+    finished = [result.date_done for result in sent]
+    assert sorted(finished).index(finished[-1]) <= 2
+    alone.stop()
+    worker.start()
 
 
 def test_the_companys_figures_are_for_staff_only(report: Report, site: Client, user: User, admin: User) -> None:

@@ -130,6 +130,18 @@ def test_of_two_beats_one_sends_and_the_other_takes_over(beats: Beats, request: 
     assert min(changes) >= 1
 
 
+def test_beside_another_broker_the_redis_of_the_results_says_whose_turn_it_is(
+    beats: Beats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RabbitMQ knows no lock that lapses."""
+    redis.Redis.from_url(configured.CELERY["result_backend"]).delete("celery:beat")
+    monkeypatch.setenv("CELERY_BROKER_URL", "amqp://nobody@127.0.0.1:1/nowhere")
+    beats.start("first")
+    beats.says("first", "This Beat sends the schedules")
+    beats.start("second")
+    beats.says("second", "This Beat waits, and sends nothing: the Beat on ")
+
+
 def test_a_beat_inside_a_worker_waits_too(beats: Beats) -> None:
     beats.start("first")
     beats.says("first", "This Beat sends the schedules")

@@ -1,5 +1,6 @@
 """Settings read from the environment, and what they make of Celery."""
 
+import json
 import os
 import re
 import subprocess
@@ -147,7 +148,7 @@ ROUTES = {
     "accounts.tasks.send_welcome_email": "notifications",
     "crm.tasks.sync_lead": "default",
     "inventory.tasks.sync_inventory": "default",
-    "analytics.tasks.generate_reports": "low-priority",
+    "analytics.tasks.generate_reports": "reports",
     "analytics.tasks.daily_report": "low-priority",
     "media.tasks.make_thumbnail": "images",
     "newsletters.tasks.send_chunk": "emails",
@@ -167,6 +168,27 @@ def test_each_task_goes_to_its_queue() -> None:
 def test_every_route_leads_to_a_known_queue() -> None:
     routed = {route["queue"] for route in settings.CELERY["task_routes"].values()}
     assert routed | {"default"} == set(broker.queue_names())
+
+
+RABBITMQ = {
+    "task_default_queue_type": "quorum",
+    "task_default_exchange_type": "topic",
+    "task_create_missing_queue_type": "quorum",
+    "task_create_missing_queue_exchange_type": "topic",
+    "worker_detect_quorum_queues": True,
+    "broker_transport_options": {"confirm_publish": True, "read_timeout": 5, "write_timeout": 5},
+}
+
+
+def test_the_address_says_which_broker_it_is() -> None:
+    """With RabbitMQ every queue is a quorum queue, what was sent is confirmed, and nothing of Redis's is said to it."""
+    tell = "import json; from config.celery import app; print(json.dumps({name: app.conf[name] for name in %r}))"
+    variables = os.environ | {"CELERY_BROKER_URL": "amqp://celery:secret@127.0.0.1/shop"}
+    result = subprocess.run(
+        [sys.executable, "-c", tell % (list(RABBITMQ),)], env=variables, capture_output=True, text=True, check=True
+    )
+    assert json.loads(result.stdout) == RABBITMQ
+    assert "global_keyprefix" in current_app.conf.broker_transport_options
 
 
 CELERY = {

@@ -49,7 +49,9 @@ class ActionModule(ActionBase):
             return {**result, **asked}
         if not asked["facts"]:
             return {**result, "changed": False, "warnings_of_tasks": []}
-        problems, warnings = contracts(asked["facts"], workers, given["celery_foreign_queues"])
+        problems, warnings = contracts(
+            asked["facts"], workers, given["celery_foreign_queues"], given["celery_consumer_timeout"]
+        )
         if problems:
             lines = ["Nothing was restarted. To be mended first:", *(f"- {problem}" for problem in problems)]
             return {**result, "failed": True, "msg": "\n".join(lines), "problems": problems}

@@ -15,6 +15,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils import (
     nginx,
     placed,
     processes,
+    rabbitmq,
     redis,
     units,
 )
@@ -43,6 +44,8 @@ class FilterModule:
             "private_address": addresses.private_address,
             "project_advice": advice.project_advice,
             "process_services": units.process_services,
+            "rabbitmq_amount_bytes": rabbitmq.amount_bytes,
+            "rabbitmq_memory_bytes": rabbitmq.memory_bytes,
             "redis_memory_bytes": redis.memory_bytes,
             "release_links": placed.release_links,
             "shared_folders": placed.shared_folders,

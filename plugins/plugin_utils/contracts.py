@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import NO_USE_IN_POOL, pool_of, stop_timeout
+from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import (
+    NO_USE_IN_POOL,
+    messages_ahead,
+    pool_of,
+    stop_timeout,
+)
+from packaging.version import Version
 
 # Brokers that hand out a message again that nobody has acknowledged for so long.
 WITH_VISIBILITY = ("redis", "sqs")
+RABBITMQ = "amqp"
+# The first Celery that asks for messages queue by queue, as quorum queues want it.
+WITH_QUORUM_QUEUES = Version("5.5")
 # So many names make a sentence.
 NAMED = 5
 
 
 def contracts(
-    facts: Mapping[str, Any], workers: Iterable[Mapping[str, Any]], foreign_queues: Iterable[str] = ()
+    facts: Mapping[str, Any],
+    workers: Iterable[Mapping[str, Any]],
+    foreign_queues: Iterable[str] = (),
+    consumer_timeout: int = 0,
 ) -> tuple[list[str], list[str]]:
     """What cannot work, and what may lose or repeat work; a sentence each, which begins with the variable and ends with the fix.
 
@@ -22,10 +34,17 @@ def contracts(
         facts: what roles/celery/files/stockpot_app.py prints.
         workers: all of the fleet, complete.
         foreign_queues: `celery_foreign_queues`.
+        consumer_timeout: seconds for which RabbitMQ lets a worker keep a message; 0 where that is not known.
     """
     workers = list(workers)
-    problems = [*_queues(facts, workers, foreign_queues), *_visibility(facts, workers)]
+    problems = [
+        *_queues(facts, workers, foreign_queues),
+        *_visibility(facts, workers),
+        *_consumer_timeout(facts, workers, consumer_timeout),
+        *_quorum_queues(facts),
+    ]
     return problems, [
+        *_priorities(facts),
         *_overruled(facts, workers),
         *_unlimited(facts, workers),
         *_cut(facts, workers),
@@ -58,6 +77,57 @@ def _visibility(facts: Mapping[str, Any], workers: Sequence[Mapping[str, Any]]) 
         f"{worker}, and would be handed to a second one meanwhile. Raise it in the project's broker_transport_options (app/ reads "
         "CELERY_VISIBILITY_TIMEOUT), or lower the time_limit."
         for (limit, worker), names in too_long.items()
+    ]
+
+
+def _consumer_timeout(
+    facts: Mapping[str, Any], workers: Sequence[Mapping[str, Any]], consumer_timeout: int
+) -> list[str]:
+    """RabbitMQ counts from when it hands a message to a worker, where it may wait for those before it."""
+    if facts["broker"] != RABBITMQ or not consumer_timeout:
+        return []
+    too_long: dict[tuple[float, str], list[str]] = {}
+    for task, worker in _runs(facts, workers):
+        seconds = _limit(task, worker, facts) * messages_ahead(worker)
+        if task["acks_late"] and seconds >= consumer_timeout:
+            too_long.setdefault((seconds, worker["name"]), []).append(task["name"])
+    return [
+        f"celery_visibility_timeout: RabbitMQ gives a message to another worker after {consumer_timeout} s, but {_named(names)} may be {seconds:g} s "
+        f"in the worker {worker}, where a process may hold one message of each queue, times prefetch_multiplier. Raise celery_visibility_timeout, "
+        "or lower the time_limit."
+        for (seconds, worker), names in too_long.items()
+    ]
+
+
+def _quorum_queues(facts: Mapping[str, Any]) -> list[str]:
+    names = facts["quorum_queues"]
+    if facts["broker"] != RABBITMQ or not names:
+        return []
+    if Version(facts["celery"]) < WITH_QUORUM_QUEUES:
+        return [
+            f"celery_app: the project declares {_named(names)} as quorum queues, but of Celery {facts['celery']} RabbitMQ refuses to hand out their "
+            f"messages (global QoS): lock Celery {WITH_QUORUM_QUEUES} or later, or declare classic queues."
+        ]
+    if not facts["detects_quorum_queues"]:
+        return [
+            f"celery_app: the project declares {_named(names)} as quorum queues, but its worker_detect_quorum_queues is off, so RabbitMQ would refuse "
+            "to hand out their messages (global QoS): take that setting out."
+        ]
+    return []
+
+
+def _priorities(facts: Mapping[str, Any]) -> list[str]:
+    """With RabbitMQ, a number has an effect in a queue that is declared for it alone, and the highest is the first, not the lowest."""
+    names = [
+        task["name"]
+        for task in facts["tasks"]
+        if task["priority"] is not None and task["queue"] not in facts["priority_queues"]
+    ]
+    if facts["broker"] != RABBITMQ or not names:
+        return []
+    return [
+        f"celery_app: {_named(names)} have a priority, which has no effect in a queue of RabbitMQ's without x-max-priority, and quorum queues cannot "
+        "have that. Send what is urgent to a queue of its own, as app/ does."
     ]
 
 

@@ -49,7 +49,7 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
     found = stack.problems(settled, loader)
     told = " ".join(found)
     right: dict[str, dict[str, Any]] = {}
-    for role in stack.roles_of(variables["group_names"]):
+    for role in stack.roles_of(settled, loader):
         given, wrong = examined(role, settled, loader)
         if not wrong:
             right[role] = given

@@ -278,6 +278,11 @@ def instances(workers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return running
 
 
+def messages_ahead(worker: Mapping[str, Any]) -> int:
+    """How many messages one of a worker's processes may be handed by RabbitMQ at once: so many of each queue."""
+    return max(worker.get("prefetch_multiplier", 1), 1) * len(worker["queues"])
+
+
 def pool_of(worker: Mapping[str, Any]) -> str:
     """How a worker runs its tasks side by side."""
     return worker.get("pool", "prefork")

@@ -15,7 +15,7 @@ from .findings import Template, Value
 
 WIDTH = 140  # characters; a longer comment stands above its line
 # Groups of an inventory that mean something else.
-GROUPS = ("redis", "postgresql", "web", "workers", "beat", "flower", "proxy")
+GROUPS = ("redis", "rabbitmq", "postgresql", "web", "workers", "beat", "flower", "proxy")
 RESERVED = ("all", "ungrouped", *GROUPS)
 
 

@@ -19,6 +19,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
     nginx,
     postgresql,
     process_manager,
+    rabbitmq,
     redis,
 )
 
@@ -30,6 +31,7 @@ RULES: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "nginx": nginx.problems,
     "postgresql": postgresql.problems,
     "process_manager": process_manager.problems,
+    "rabbitmq": rabbitmq.problems,
     "redis": redis.problems,
 }
 

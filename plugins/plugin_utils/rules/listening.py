@@ -22,6 +22,7 @@ class Service(NamedTuple):
 
 SERVICES = (
     Service("Redis", "redis", "redis_bind_addresses", "redis_port"),
+    Service("RabbitMQ", "rabbitmq", "rabbitmq_bind_addresses", "rabbitmq_port"),
     Service("PostgreSQL", "postgresql", "postgresql_listen_addresses", "postgresql_port"),
     # Its address holds its port; a path is no address.
     Service("gunicorn", "web", "django_app_bind", "web_port"),
@@ -49,7 +50,7 @@ def problems(variables: Mapping[str, Any], loader: DataLoader, topology: Mapping
     private = given.get("private_address") if are_several else None
     found, for_others = [], []
     for service in SERVICES:
-        if service.group not in variables["group_names"]:
+        if host not in topology[service.group]:
             continue
         told = f"{service.name} (port {given.get(service.port)})"
         for address in _addresses(given.get(service.addresses)):

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.stockpot.stack.plugins.plugin_utils import redis
+from ansible_collections.stockpot.stack.plugins.plugin_utils import rabbitmq, redis
 
 MEBIBYTE = 1024**2
 # Debian, SSH, the journal and nginx.
 SYSTEM_MEGABYTES = 192
-# Redis while it rewrites its append-only file, and PostgreSQL's connections and maintenance, beside what they keep.
+# Redis while it rewrites its append-only file, RabbitMQ while it collects garbage, and PostgreSQL's connections and maintenance, beside what they keep.
 OVERHEAD = 1.5
 # As systemd.resource-control(5) has it for MemoryMax=.
 LIMIT = re.compile(r"(?:(\d+(?:\.\d+)?)([KMGT]?)|(\d+(?:\.\d+)?)%)")
@@ -71,6 +71,9 @@ def of_host(host: str, megabytes: int, given: Mapping[str, Mapping[str, Any]]) -
     if arguments := given.get("redis"):
         data = redis.memory_bytes(arguments["redis_maxmemory"], arguments["redis_memory_percent"], megabytes)
         shares.append(Share("Redis", int(data * OVERHEAD) // MEBIBYTE, "redis_maxmemory"))
+    if arguments := given.get("rabbitmq"):
+        kept = rabbitmq.memory_bytes(arguments["rabbitmq_memory"], arguments["rabbitmq_memory_percent"], megabytes)
+        shares.append(Share("RabbitMQ", int(kept * OVERHEAD) // MEBIBYTE, "rabbitmq_memory"))
     if arguments := given.get("postgresql"):
         buffers = buffers_bytes(arguments, megabytes)
         own = "shared_buffers" in arguments["postgresql_settings"]

@@ -12,7 +12,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
-from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers, pool_of
+from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers, messages_ahead, pool_of
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import listening
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import DEBIANS, application_problems
 
@@ -20,6 +20,7 @@ APPLICATION = ("firewall", "django_app", "celery", "process_manager")
 # The roles that the plays give to a group's hosts; a test compares it with the playbooks.
 ROLES = {
     "redis": ("firewall", "redis"),
+    "rabbitmq": ("firewall", "rabbitmq"),
     "postgresql": ("firewall", "postgresql"),
     "web": APPLICATION,
     "workers": APPLICATION,
@@ -30,7 +31,10 @@ ROLES = {
 # The hosts of these run the project's processes.
 APP_GROUPS = ("web", "workers", "beat")
 # What a managed server in place of a group's host has to be named by.
-MANAGED = {"redis": ("broker_url", "result_backend_url", "cache_url"), "postgresql": ("database_url",)}
+MANAGED = {
+    "redis": ("result_backend_url", "cache_url"),
+    "postgresql": ("database_url",),
+}
 # Each secret with its name in vault.yml, and the group that it is for.
 SECRETS = {
     "app_secret_key": ("vault_app_secret_key", ""),
@@ -38,6 +42,9 @@ SECRETS = {
     "redis_admin_password": ("vault_redis_admin_password", "redis"),
     "redis_cache_password": ("vault_redis_cache_password", "redis"),
     "redis_celery_password": ("vault_redis_celery_password", "redis"),
+    "rabbitmq_admin_password": ("vault_rabbitmq_admin_password", "rabbitmq"),
+    "rabbitmq_celery_password": ("vault_rabbitmq_celery_password", "rabbitmq"),
+    "rabbitmq_monitoring_password": ("vault_rabbitmq_monitoring_password", "rabbitmq"),
     "flower_basic_auth_password": ("vault_flower_password", "flower"),
 }
 RENAMED = {
@@ -71,9 +78,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "description": "Whether the application is deployed (present) or taken away (absent).",
     },
     "app_state_remove_data": {"type": "bool", "description": "Whether absent removes what the application has stored."},
+    "celery_broker": {
+        "type": "str",
+        "choices": ["redis", "rabbitmq"],
+        "description": "What keeps the messages: redis or rabbitmq.",
+    },
     "celery_visibility_timeout": {
         "type": "int",
-        "description": "Seconds until Redis hands out an unfinished task again.",
+        "description": "Seconds until the broker hands out an unfinished task again.",
     },
     "django_app_archive": {
         "type": "dict",
@@ -113,8 +125,16 @@ MEMORY: dict[str, dict[str, Any]] = {
 }
 
 
-def roles_of(groups: list[str]) -> list[str]:
-    """The roles that a host in these groups gets, each once."""
+def roles_of(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
+    """The roles that a host gets, each once: those of its groups, the one of RabbitMQ only where that is the broker.
+
+    Args:
+        variables: the host's variables as an action gets them.
+        loader: the plugin's own.
+    """
+    broker, _ = arguments.typed({"celery_broker": OPTIONS["celery_broker"]}, variables, loader)
+    unused = {"rabbitmq"} - {broker.get("celery_broker")}
+    groups = [group for group in variables["group_names"] if group not in unused]
     return list(dict.fromkeys(role for group in groups for role in ROLES.get(group, ())))
 
 
@@ -175,6 +195,7 @@ def _groups(given: Given) -> list[str]:
         "beat": "every schedule would fire twice",
         "flower": "the proxy knows one dashboard",
         "redis": "one server is supported",
+        "rabbitmq": "one server is supported, clusters are not",
         "postgresql": "one server is supported",
     }
     for group, why in only_one.items():
@@ -186,7 +207,9 @@ def _groups(given: Given) -> list[str]:
 
 def _managed(variables: Mapping[str, Any], loader: DataLoader, given: Given) -> list[str]:
     found = []
-    for group, names in MANAGED.items():
+    managed = {group: list(names) for group, names in MANAGED.items()}
+    managed.setdefault(given.get("celery_broker", "redis"), []).append("broker_url")
+    for group, names in managed.items():
         for name in names if given.get(f"topology_{group}") == [] else ():
             if arguments.typed({name: {"type": "str"}}, variables, loader)[1]:
                 found.append(
@@ -358,13 +381,19 @@ def _uploads(given: Given) -> list[str]:
 
 def _time_limits(given: Given) -> list[str]:
     visibility = given["celery_visibility_timeout"]
-    limits = {worker["name"]: worker.get("time_limit", 0) for worker in complete_workers(given)}
+    # RabbitMQ counts from when a worker was handed a message, which then waits for those of the worker's other queues.
+    counts_waiting = given["celery_broker"] == "rabbitmq"
+    limits = {
+        worker["name"]: worker.get("time_limit", 0) * (messages_ahead(worker) if counts_waiting else 1)
+        for worker in complete_workers(given)
+    }
     too_long = [f"{limit:g} s in the worker {name}" for name, limit in limits.items() if limit >= visibility]
     if not too_long:
         return []
     return [
         f"celery_visibility_timeout is {visibility} s, but a task may run longer ({', '.join(too_long)}): "
-        "Redis would hand it to a second worker while it runs. Raise it above the longest time_limit."
+        "the broker would hand it to a second worker while it runs. Raise it above the longest time_limit"
+        + (", times the worker's queues and prefetch_multiplier." if counts_waiting else ".")
     ]
 
 

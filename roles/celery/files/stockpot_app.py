@@ -53,10 +53,15 @@ def queue_of(app: Any, name: str) -> str:
 
 def facts(app: Any) -> dict[str, Any]:
     """What `contracts` is given."""
+    import celery
+
     options = app.conf.broker_transport_options or {}
+    queues = routed(app)
     transport = app.connection_for_write().transport
+    # That of RabbitMQ has none before it is connected.
+    of_transport = getattr(transport, "Channel", None)
     return {
-        "queues": routed(app),
+        "queues": queues,
         "tasks": [
             {
                 "name": name,
@@ -64,15 +69,25 @@ def facts(app: Any) -> dict[str, Any]:
                 "time_limit": app.tasks[name].time_limit,
                 "soft_time_limit": app.tasks[name].soft_time_limit,
                 "acks_late": bool(app.tasks[name].acks_late),
+                "priority": app.tasks[name].priority,
             }
             for name in own_tasks(app)
         ],
         "time_limit": app.conf.task_time_limit,
         "soft_time_limit": app.conf.task_soft_time_limit,
         "broker": transport.driver_type,
-        "visibility_timeout": options.get("visibility_timeout", getattr(transport.Channel, "visibility_timeout", None)),
+        "visibility_timeout": options.get("visibility_timeout", getattr(of_transport, "visibility_timeout", None)),
         "retry_on_timeout": bool(options.get("retry_on_timeout")),
+        "celery": celery.__version__,
+        "quorum_queues": sorted(name for name in queues if arguments_of(app, name).get("x-queue-type") == "quorum"),
+        "priority_queues": sorted(name for name in queues if arguments_of(app, name).get("x-max-priority")),
+        "detects_quorum_queues": bool(getattr(app.conf, "worker_detect_quorum_queues", False)),
     }
+
+
+def arguments_of(app: Any, queue: str) -> dict[str, Any]:
+    """What the app declares a queue with, as RabbitMQ is told."""
+    return app.amqp.queues[queue].queue_arguments or {}
 
 
 def main() -> None:

@@ -523,10 +523,28 @@ def bare_app(settings: Mapping[str, Any]) -> Any:
         "socket_connect_timeout": SOCKET_SECONDS,
         "retry_on_timeout": False,
     }
-    if app.connection_for_write().transport.driver_type == "redis":
+    transport = app.connection_for_write().transport.driver_type
+    if transport == "redis":
         app.conf.broker_transport_options = {**settings["broker_transport_options"], **bounds}
+    if transport == "amqp":
+        # What RabbitMQ does not confirm, it did not take: then it does not serve.
+        bounds = {"read_timeout": SOCKET_SECONDS, "write_timeout": SOCKET_SECONDS, "confirm_publish": True}
+        app.conf.broker_transport_options = {**settings["broker_transport_options"], **bounds}
+        refuse_to_wait()
     app.conf.broker_connection_timeout = SOCKET_SECONDS
     return app
+
+
+def refuse_to_wait() -> None:
+    """Ends connections that RabbitMQ blocks for want of memory or disk space, which py-amqp would wait for."""
+    import amqp
+    from kombu.exceptions import OperationalError
+
+    def end(connection: amqp.Connection) -> None:
+        connection.collect()
+        raise OperationalError("RabbitMQ takes no messages: it lacks memory or disk space")
+
+    amqp.Connection._on_blocked = end
 
 
 def main() -> None:

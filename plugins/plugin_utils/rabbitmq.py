@@ -1,0 +1,45 @@
+"""What the role rabbitmq works out before it writes."""
+
+from __future__ import annotations
+
+import re
+
+# Settings that are the role's.
+OWN_SETTINGS = re.compile(
+    r"listeners\..*|num_acceptors\..*|management\.(tcp|ssl|load_definitions).*|load_definitions|definitions\..*|vm_memory_high_watermark\..*"
+    r"|disk_free_limit\..*|consumer_timeout|loopback_users.*|default_(user|pass|vhost|permissions|user_tags).*"
+)
+AMOUNT = re.compile(r"([1-9][0-9]*)([kMGT]i?B|KiB|KB)?")
+UNITS = {"": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+UNITS |= {"kiB": 2**10, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+MEBIBYTE = 1024**2
+# Erlang and the management plugin take half of it before there is a message.
+LEAST_MEGABYTES = 256
+
+
+def amount_bytes(amount: str) -> int:
+    """An amount as rabbitmq.conf has it, such as 512MB or 1GiB, in bytes.
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    found = AMOUNT.fullmatch(amount)
+    if not found:
+        raise ValueError(f"{amount!r} is no amount")
+    return int(found[1]) * UNITS[found[2] or ""]
+
+
+def memory_bytes(memory: str, percent: int, host_megabytes: int) -> int:
+    """The memory above which publishers wait, in bytes.
+
+    Args:
+        memory: an amount; empty takes the percentage.
+        percent: share of the host's memory.
+        host_megabytes: the host's memory in MiB.
+
+    Raises:
+        ValueError: memory is no amount.
+    """
+    if memory:
+        return amount_bytes(memory)
+    return max(host_megabytes * percent // 100, LEAST_MEGABYTES) * MEBIBYTE

@@ -1,0 +1,126 @@
+"""What the running RabbitMQ is given, and what of it is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.stockpot.stack.plugins.modules.rabbitmq_live import (
+    definition,
+    differences,
+    hashed,
+    is_password,
+    removals,
+    steps,
+)
+
+ADMIN = {"name": "shop-admin", "password": "secret", "tags": ["administrator"], "configure": ".*", "write": ".*", "read": ".*"}
+CELERY = {**ADMIN, "name": "shop-celery", "tags": []}
+POLICY = {"pattern": "^a", "apply-to": "queues", "priority": 0, "definition": {"delivery-limit": 9}}
+GIVEN = {
+    "vhost": "shop",
+    "users": [ADMIN, CELERY],
+    "policies": {"redelivery": POLICY},
+    "dead_letters": "dead-letters",
+    "dead_letters_limit": 10,
+    "remove_vhost": False,
+}
+NOTHING: dict[str, list[Any]] = {name: [] for name in ("users", "vhosts", "permissions", "policies", "queues")}
+
+
+def live(**others: list[Any]) -> dict[str, list[Any]]:
+    """The definitions of a server that has what it should, and others."""
+    own: dict[str, list[Any]] = {
+        "users": [{"name": user["name"], **definition(user), "tags": user["tags"]} for user in (ADMIN, CELERY)],
+        "vhosts": [{"name": "/"}, {"name": "shop"}],
+        "permissions": [
+            {"user": user["name"], "vhost": "shop", "configure": ".*", "write": ".*", "read": ".*"}
+            for user in (ADMIN, CELERY)
+        ],
+        "policies": [{"name": "redelivery", "vhost": "shop", **POLICY}],
+        "queues": [{"name": "dead-letters", "vhost": "shop"}],
+    }
+    return {name: own[name] + others.get(name, []) for name in own}
+
+
+def sentences(found: dict[str, list[Any]], what: Callable[..., Any] = steps, **keys: Any) -> list[str]:
+    return [sentence for sentence, _ in what({**GIVEN, **keys}, found)]
+
+
+def test_a_password_is_known_again_by_its_hash_alone() -> None:
+    """The example of RabbitMQ's own documentation (https://www.rabbitmq.com/docs/passwords)."""
+    assert hashed("test12", bytes.fromhex("908DC60A")) == "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
+    user = definition(CELERY)
+    assert "secret" not in repr(user)
+    assert is_password("secret", user)
+    assert not is_password("another", user)
+    assert not is_password("", {"name": "nobody"})
+    assert definition(CELERY)["password_hash"] != user["password_hash"], "another salt each time"
+
+
+def test_a_bare_server_gets_everything() -> None:
+    assert sentences({**NOTHING, "users": [{"name": "guest"}]}) == [
+        "the virtual host shop is made",
+        "the user shop-admin is made",
+        "the permissions of shop-admin are set",
+        "the user shop-celery is made",
+        "the permissions of shop-celery are set",
+        "the user guest is removed",
+        "the policy redelivery is set",
+        "the queue dead-letters is made",
+    ]
+
+
+def test_what_is_as_it_should_be_is_left_alone_and_so_are_other_applications() -> None:
+    others = {
+        "users": [{"name": "blog-celery", "tags": []}],
+        "permissions": [{"user": "blog-celery", "vhost": "blog", "configure": ".*", "write": ".*", "read": ".*"}],
+        "policies": [{"name": "theirs", "vhost": "blog"}],
+    }
+    assert sentences(live(**others)) == []
+
+
+def test_what_was_changed_by_hand_is_taken_back() -> None:
+    foreign = {"user": "somebody", "vhost": "shop", "configure": ".*", "write": ".*", "read": ".*"}
+    found = live(permissions=[foreign], policies=[{"name": "ha", "vhost": "shop"}])
+    found["users"][1]["tags"] = ["administrator"]
+    found["permissions"][0]["read"] = "^$"
+    assert sentences(found) == [
+        "the permissions of shop-admin are set",
+        "the user shop-celery is changed",
+        "somebody loses its permissions in shop",
+        "the policy ha is removed",
+    ]
+
+
+def test_an_application_goes_with_its_messages_only_when_that_is_said() -> None:
+    assert sentences(live(), removals) == ["the user shop-celery is removed", "the user shop-admin is removed"]
+    assert sentences(live(), removals, remove_vhost=True)[0] == "the virtual host shop is removed"
+    assert sentences(NOTHING, removals, remove_vhost=True) == []
+
+
+class Answers:
+    """An API that answers what it was given."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+
+    def ask(self, method: str, *path: str) -> Any:
+        return self.answers[path[0]]
+
+
+def test_a_live_server_that_differs_or_makes_its_senders_wait_is_told() -> None:
+    node = {"mem_limit": 5, "disk_free_limit": 7, "mem_alarm": False, "disk_free_alarm": False}
+    listeners = [
+        {"protocol": "amqp", "ip_address": "127.0.0.1", "port": 5672},
+        {"protocol": "clustering", "ip_address": "::", "port": 25672},
+    ]
+    wanted = {"mem_limit": 5, "disk_free_limit": 7, "listeners": ["127.0.0.1:5672"]}
+    assert differences(Answers(nodes=[node], overview={"listeners": listeners}), wanted) == []
+    worse = {**node, "mem_limit": 1, "mem_alarm": True}
+    listeners.append({"protocol": "amqp", "ip_address": "0.0.0.0", "port": 5672})  # noqa: S104  nothing is bound
+    assert differences(Answers(nodes=[worse], overview={"listeners": listeners}), wanted) == [
+        "mem_limit is 1, not 5",
+        "mem_alarm is raised, so publishers wait",
+        "it listens on 0.0.0.0:5672, 127.0.0.1:5672, not 127.0.0.1:5672",
+    ]
