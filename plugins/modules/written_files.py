@@ -50,6 +50,12 @@ options:
           - Words as in a shell, without one.
         type: str
         default: ""
+      made_by:
+        description:
+          - A command (words, no shell) that makes the file C(%s) where it is missing; a file that is there stays as it is. What it makes is
+            never shown.
+        type: str
+        default: ""
       hold:
         description: Do not write it; the result says in C(held) if it would have been.
         type: bool
@@ -112,9 +118,12 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "required": True,
-                "options": {**OPTIONS, "hold": {"type": "bool", "default": False}},
+                "options": {
+                    **OPTIONS,
+                    "made_by": {"type": "str", "default": ""},
+                    "hold": {"type": "bool", "default": False},
+                },
                 "mutually_exclusive": [("content", "secret_content")],
-                "required_one_of": [("content", "secret_content")],
             },
             "look_for": {"type": "list", "elements": "path", "default": []},
         },

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
-from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
+from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments, authority
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers, pool_of
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import listening
@@ -90,6 +90,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "type": "bool",
         "description": "Whether services may listen for other servers on public addresses.",
     },
+    "django_app_web_command": arguments.options("django_app")["django_app_web_command"],
+    "service_tls": {"type": "bool", "description": "Whether servers speak TLS to each other."},
+    "service_tls_clear_text": {
+        "type": "bool",
+        "description": "Whether Redis and PostgreSQL answer clear text beside TLS.",
+    },
+    "web_tls": {"type": "bool", "description": "Whether the web servers speak TLS to the proxy."},
+    **{
+        f"service_authority_{part}": {"type": "str", "description": f"Its value is vault_service_authority_{part}."}
+        for part in authority.Pair._fields
+    },
+    "service_tls_folder": {"type": "str", "description": "Where a server's certificates are."},
     "site_health_path": {"type": "str", "description": "The page that a site that works answers; empty for none."},
     "site_names": {"type": "list", "elements": "str", "description": "The site's host names, the main one first."},
     **{
@@ -247,6 +259,37 @@ def _secrets(given: Given) -> list[str]:
     return found
 
 
+def _authority(given: Given) -> list[str]:
+    """Without an authority no server can show who it is."""
+    if not given["service_tls"]:
+        return []
+    own = authority.Pair(given["service_authority_key"], given["service_authority_certificate"])
+    missing = [f"vault_service_authority_{part}" for part, value in own._asdict().items() if not value]
+    if missing:
+        return [
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing, with which service_tls makes the servers' "
+            "certificates: `make secrets ENV=<environment>` adds what is missing; or set service_tls: false."
+        ]
+    if problem := authority.problem(own):
+        return [
+            f"vault_service_authority_certificate cannot be used, for {problem}: take it and vault_service_authority_key out of the file "
+            "with `.venv/bin/ansible-vault edit`, and have `make secrets ENV=<environment>` add new ones."
+        ]
+    return []
+
+
+def _web_tls(given: Given) -> list[str]:
+    """A server that is no gunicorn is told of its certificate by its command."""
+    certificate = f"{given['service_tls_folder']}/web.pem"
+    command = given["django_app_web_command"]
+    if not given["web_tls"] or not command or certificate in " ".join(command):
+        return []
+    return [
+        f"web_tls is true, but django_app_web_command does not name {certificate}, the file of its key and certificate: add it by the server's "
+        "own options, or take web_tls out."
+    ]
+
+
 def _left_open(variables: Mapping[str, Any]) -> list[str]:
     """Values that somebody has yet to write, wherever they stand."""
     found = []
@@ -398,4 +441,5 @@ def _flower(given: Given) -> list[str]:
 RULES: tuple[Callable[[Given], list[str]], ...] = (
     *(_groups, _archive, _scheduler, _gevent, _secrets, _workers, _processes, _time_limits, _uploads),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
+    *(_authority, _web_tls),
 )

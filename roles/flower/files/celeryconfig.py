@@ -1,6 +1,8 @@
 """What Flower's own Celery has to know about the broker; its address comes as CELERY_BROKER_URL."""
 
 import os
+import ssl
+from urllib.parse import parse_qs, urlsplit
 
 from flower.inspector import Inspector
 
@@ -18,3 +20,14 @@ broker_transport_options = {
     "socket_keepalive": True,
     "health_check_interval": 25,
 }
+
+# Flower looks for what a broker's URL says of TLS here, and takes nothing of it from the URL.
+_url = urlsplit(os.environ["CELERY_BROKER_URL"])
+if _url.scheme == "rediss":
+    _query = parse_qs(_url.query)
+    broker_use_ssl = {
+        "ssl_cert_reqs": ssl.CERT_NONE
+        if _query.get("ssl_cert_reqs") in (["none"], ["CERT_NONE"])
+        else ssl.CERT_REQUIRED,
+        **{name: value[0] for name, value in _query.items() if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")},
+    }
