@@ -21,6 +21,7 @@ GIVEN: dict[str, dict[str, Any]] = {
         "django_app_environment": {"SECRET_KEY": "correct horse"},
         "django_app_settings_module": "config.settings",
     },
+    "certificates": {"certificates_application": "shop", "certificates_names": ["data-1", "10.0.0.3"]},
     "flower": {
         "flower_application": "shop",
         "flower_broker_url": "redis://celery:secret@127.0.0.1:6379/1",
@@ -42,6 +43,7 @@ EVERYTHING: dict[str, dict[str, Any]] = {
             "x": "",
         },
     },
+    "certificates": {},
     "postgresql": {
         "postgresql_client_addresses": ["10.0.0.5", "10.1.0.0/16", "fd00::5"],
         "postgresql_settings": {"work_mem": "16MB", "jit": False, "log_line_prefix": "it's %m "},
@@ -103,6 +105,21 @@ def test_an_instance_of_redis_has_files_of_its_own() -> None:
     assert "X-Application=blog" in written("redis", "application.conf.j2", **name).splitlines()
 
 
+def test_redis_answers_tls_alone_where_clear_text_is_not_meant() -> None:
+    """Debian's own Redis has no TLS: nothing of it is written unless there is a port for it."""
+    assert "tls-cert-file" not in written("redis", "redis.conf.j2")
+    given = {"redis_tls_port": 16379, "redis_tls_certificate": "/etc/ssl/shop.pem", "redis_clear_text": False}
+    lines = written("redis", "redis.conf.j2", **given).splitlines()
+    assert {"port 0", "tls-port 16379", "tls-cert-file /etc/ssl/shop.pem", "tls-auth-clients no"} <= set(lines)
+
+
+def test_the_user_that_reloads_redis_can_do_nothing_else() -> None:
+    users = written("redis", "users.acl.j2", redis_tls_port=16379).splitlines()
+    [line] = [line for line in users if line.startswith("user reload ")]
+    assert line.split()[4:] == ["resetchannels", "-@all", "+config|set"]
+    assert not [line for line in written("redis", "users.acl.j2").splitlines() if line.startswith("user reload ")]
+
+
 def test_redis_settings_are_written_as_redis_spells_them() -> None:
     lines = written("redis", "redis.conf.j2", **EVERYTHING["redis"]).splitlines()
     wanted = {"slowlog-max-len 64", "lazyfree-lazy-expire yes", "rename-command A B", "rename-command C D", 'x ""'}
@@ -161,6 +178,15 @@ def test_postgresql_admits_who_is_named_with_a_password_and_nobody_else() -> Non
     assert lines[0] == ["local", "all", "postgres", "peer"]
     addresses = ["127.0.0.1/32", "::1/128", "10.0.0.5/32", "10.1.0.0/16", "fd00::5/128"]
     assert lines[1:] == [["host", '"shop"', '"shop"', address, "scram-sha-256"] for address in addresses]
+
+
+def test_postgresql_admits_other_hosts_over_tls_alone_where_clear_text_is_not_meant() -> None:
+    given = {"postgresql_tls": True, "postgresql_certificate": "/etc/ssl/shop.pem", "postgresql_clear_text": False}
+    text = written("postgresql", "pg_hba.conf.j2", **EVERYTHING["postgresql"], **given)
+    kinds = [line.split()[0] for line in text.splitlines() if line.startswith("host")]
+    assert kinds == ["host", "host", "hostssl", "hostssl", "hostssl"]
+    settings = written("postgresql", "managed.conf.j2", **given).splitlines()
+    assert {"ssl = 'on'", "ssl_cert_file = '/etc/ssl/shop.pem'", "ssl_key_file = '/etc/ssl/shop.pem'"} <= set(settings)
 
 
 # The application and Flower

@@ -53,9 +53,8 @@ options:
       made_by:
         description:
           - A command (words, no shell) that makes the file C(%s) where it is missing; a file that is there stays as it is. What it makes is
-            never shown.
+            never shown. Empty for a file that is not to be made.
         type: str
-        default: ""
       hold:
         description: Do not write it; the result says in C(held) if it would have been.
         type: bool
@@ -120,10 +119,11 @@ def main() -> None:
                 "required": True,
                 "options": {
                     **OPTIONS,
-                    "made_by": {"type": "str", "default": ""},
+                    "made_by": {"type": "str"},
                     "hold": {"type": "bool", "default": False},
                 },
-                "mutually_exclusive": [("content", "secret_content")],
+                "mutually_exclusive": [("content", "secret_content", "made_by")],
+                "required_one_of": [("content", "secret_content", "made_by")],
             },
             "look_for": {"type": "list", "elements": "path", "default": []},
         },
