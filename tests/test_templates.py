@@ -108,13 +108,13 @@ def test_an_instance_of_redis_has_files_of_its_own() -> None:
 def test_redis_answers_tls_alone_where_clear_text_is_not_meant() -> None:
     """Debian's own Redis has no TLS: nothing of it is written unless there is a port for it."""
     assert "tls-cert-file" not in written("redis", "redis.conf.j2")
-    given = {"redis_tls_port": 16379, "redis_tls_certificate": "/etc/ssl/shop.pem", "redis_clear_text": False}
+    given = {"redis_tls": True, "redis_certificate": "/etc/ssl/shop.pem", "redis_clear_text": False}
     lines = written("redis", "redis.conf.j2", **given).splitlines()
     assert {"port 0", "tls-port 16379", "tls-cert-file /etc/ssl/shop.pem", "tls-auth-clients no"} <= set(lines)
 
 
 def test_the_user_that_reloads_redis_can_do_nothing_else() -> None:
-    users = written("redis", "users.acl.j2", redis_tls_port=16379).splitlines()
+    users = written("redis", "users.acl.j2", redis_tls=True).splitlines()
     [line] = [line for line in users if line.startswith("user reload ")]
     assert line.split()[4:] == ["resetchannels", "-@all", "+config|set"]
     assert not [line for line in written("redis", "users.acl.j2").splitlines() if line.startswith("user reload ")]

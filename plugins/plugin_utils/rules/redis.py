@@ -103,15 +103,12 @@ def _settings(given: Mapping[str, Any]) -> list[str]:
 
 
 def _tls(given: Mapping[str, Any]) -> list[str]:
-    port, found = given["redis_tls_port"], []
-    if not port:
-        return (
-            [] if given["redis_clear_text"] else ["redis_clear_text is false and redis_tls_port is 0: give it a port."]
-        )
+    """A certificate that cannot be, or nowhere to answer."""
+    port, certificate, found = given["redis_tls_port"], given["redis_certificate"], []
     if not 1 <= port <= 65535 or port == given["redis_port"]:
         found.append(f"redis_tls_port is {port}: it has to be between 1 and 65535, and another one than redis_port.")
-    if not given["redis_tls_certificate"].startswith("/"):
-        found.append(
-            f"redis_tls_certificate is {given['redis_tls_certificate']!r}: name a file on the server by its whole path."
-        )
+    if not certificate.startswith("/"):
+        found.append(f"redis_certificate is {certificate!r}: name a file on the server by its whole path.")
+    if not (given["redis_tls"] or given["redis_clear_text"]):
+        found.append("redis_clear_text is false and redis_tls too: set redis_tls: true.")
     return found
