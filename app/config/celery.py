@@ -11,6 +11,8 @@ app = Celery("config", task_cls="core.tracing:TracedTask")
 # Not all of Django's settings, as is usual: workers tell theirs to whoever asks, and Flower shows them.
 app.config_from_object("config.settings:CELERY")
 app.autodiscover_tasks()
+if app.conf.security_key:
+    app.setup_security()
 
 
 @setup_logging.connect

@@ -60,7 +60,7 @@ def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
         "environment_files": [f"/etc/{name}/environment"],
         "state_directory": name,
         "writable_paths": _writable_paths(given),
-        "read_paths": file_paths(given["django_app_files"], name),
+        "read_paths": file_paths([*given["django_app_files"], *given["django_app_deployment_files"]], name),
     }
     definitions = []
     if given["django_app_web"]:

@@ -97,6 +97,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "description": "Whether Redis and PostgreSQL answer clear text beside TLS.",
     },
     "web_tls": {"type": "bool", "description": "Whether the web servers speak TLS to the proxy."},
+    "celery_message_signing": {"type": "bool", "description": "Whether Celery's messages are signed."},
+    **{
+        f"celery_signing_{part}": {"type": "str", "description": f"Its value is vault_celery_signing_{part}."}
+        for part in authority.Pair._fields
+    },
     **{
         f"service_authority_{part}": {"type": "str", "description": f"Its value is vault_service_authority_{part}."}
         for part in authority.Pair._fields
@@ -278,6 +283,25 @@ def _authority(given: Given) -> list[str]:
     return []
 
 
+def _signing(given: Given) -> list[str]:
+    """What Celery needs to sign, and to know what is signed."""
+    if not given["celery_message_signing"]:
+        return []
+    found = [
+        f"vault_celery_signing_{part} is missing, with which celery_message_signing has messages signed: `make secrets ENV=<environment>` "
+        "adds what is missing; or set celery_message_signing: false."
+        for part in authority.Pair._fields
+        if not given[f"celery_signing_{part}"]
+    ]
+    packages = given["django_app_archive"].get("versions", {})
+    if packages and "cryptography" not in packages:
+        found.append(
+            "celery_message_signing is true, but the project's packages lack cryptography, with which Celery signs: add celery[auth] to the "
+            "project, or set celery_message_signing: false."
+        )
+    return found
+
+
 def _web_tls(given: Given) -> list[str]:
     """A server that is no gunicorn is told of its certificate by its command."""
     certificate = f"{given['service_tls_folder']}/web.pem"
@@ -441,5 +465,5 @@ def _flower(given: Given) -> list[str]:
 RULES: tuple[Callable[[Given], list[str]], ...] = (
     *(_groups, _archive, _scheduler, _gevent, _secrets, _workers, _processes, _time_limits, _uploads),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
-    *(_authority, _web_tls),
+    *(_authority, _signing, _web_tls),
 )
