@@ -237,3 +237,12 @@ def test_the_operators_command_is_a_program_of_bash(tmp_path: Path, manage: list
     (tmp_path / "shop-python").write_text(written("django_app", "python.sh.j2", django_app_manage=manage))
     subprocess.run(["bash", "-n", str(tmp_path / "shop-python")], check=True)
     subprocess.run(["shellcheck", str(tmp_path / "shop-python")], check=True)
+
+
+def test_flower_is_told_of_tls_and_of_the_key_that_signs_only_where_they_are_meant(tmp_path: Path) -> None:
+    own = {"FLOWER_CERTFILE", "FLOWER_KEYFILE", "FLOWER_SIGNING_KEY", "FLOWER_SIGNING_CERTIFICATE"}
+    assert not own & set(read_by_a_shell(written("flower", "flower.environment.j2"), tmp_path))
+    given = {"flower_tls": True, "flower_signing_key": "BEGIN\nkey\n", "flower_signing_certificate": "BEGIN\nit\n"}
+    environment = read_by_a_shell(written("flower", "flower.environment.j2", **given), tmp_path)
+    assert environment["FLOWER_SIGNING_KEY"] == "BEGIN\nkey\n"
+    assert environment["FLOWER_CERTFILE"] == environment["FLOWER_KEYFILE"] == "/etc/shop/flower.pem"
