@@ -48,7 +48,7 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
     found = stack.problems(variables, loader)
     told = " ".join(found)
     right: dict[str, dict[str, Any]] = {}
-    for role in stack.roles_of(variables["group_names"]):
+    for role in stack.roles_for(variables, loader):
         given, wrong = examined(role, variables, loader)
         if not wrong:
             right[role] = given

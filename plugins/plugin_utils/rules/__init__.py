@@ -13,6 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
     celery,
+    certificates,
     django_app,
     flower,
     nginx,
@@ -23,6 +24,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
 
 RULES: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "celery": celery.problems,
+    "certificates": certificates.problems,
     "django_app": django_app.problems,
     "flower": flower.problems,
     "nginx": nginx.problems,

@@ -27,6 +27,8 @@ ROLES = {
     "flower": (*APPLICATION, "flower"),
     "proxy": (*APPLICATION, "nginx"),
 }
+# What no group's hosts get as such.
+BESIDE = {"certificates", "uv"}
 # The hosts of these run the project's processes.
 APP_GROUPS = ("web", "workers", "beat")
 # What a managed server in place of a group's host has to be named by.
@@ -128,6 +130,12 @@ MEMORY: dict[str, dict[str, Any]] = {
 def roles_of(groups: list[str]) -> list[str]:
     """The roles that a host in these groups gets, each once."""
     return list(dict.fromkeys(role for group in groups for role in ROLES.get(group, ())))
+
+
+def roles_for(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
+    """The roles that a host gets, by its groups and by what is switched on."""
+    given, _ = arguments.typed({"service_tls": OPTIONS["service_tls"]}, variables, loader)
+    return ["certificates"] * bool(given.get("service_tls")) + roles_of(variables["group_names"])
 
 
 class AlreadyTold(LookupError):
@@ -350,7 +358,7 @@ def _unknown(variables: Mapping[str, Any]) -> list[str]:
     """Variables with a role's prefix that no role looks at: those that it works out itself, and misspelt ones."""
     found = []
     known = _known()
-    for role in sorted({role for roles in ROLES.values() for role in roles} | {"uv"}):
+    for role in sorted({role for roles in ROLES.values() for role in roles} | BESIDE):
         computed = {name for name in arguments.role_variables(role) if not name.startswith("_")}
         for name in sorted(name for name in variables if name.startswith(f"{role}_") and name not in known):
             if name in computed:
@@ -366,7 +374,7 @@ def _unknown(variables: Mapping[str, Any]) -> list[str]:
 @cache
 def _known() -> frozenset[str]:
     """The options of all roles, and what the deployment's own group_vars set beside them."""
-    roles = {role for roles in ROLES.values() for role in roles} | {"uv"}
+    roles = {role for roles in ROLES.values() for role in roles} | BESIDE
     options = {name for role in roles for name in arguments.options(role)}
     files = (arguments.ROLES.parent / "group_vars/all").glob("*.yml")
     return frozenset(options.union(*(yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in files)))
