@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import re
 import subprocess
 import tempfile
@@ -30,10 +32,6 @@ options:
     type: list
     elements: str
     required: true
-  certificate:
-    description: What the control node has made; its part of this fills it in.
-    type: str
-    default: ""
 notes:
   - The variables C(certificates_authority) and C(certificates_authority_key) hold the deployment's authority.
 author: Stockpot
@@ -73,6 +71,12 @@ def openssl(*words: str, given: str = "") -> str:
     return done.stdout
 
 
+def own(path: Path) -> dict[str, str]:
+    """A file that is for whoever runs this, alone."""
+    owner, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+    return {"path": os.fspath(path), "owner": owner, "group": group, "mode": "0600"}
+
+
 def found_in(pattern: re.Pattern[str], text: str) -> str:
     """The first part of a text that matches; empty for none."""
     found = pattern.search(text)
@@ -85,6 +89,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "names": {"type": "list", "elements": "str", "required": True},
+            # What the control node has made: its part of this fills it in.
             "certificate": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
@@ -98,7 +103,7 @@ def main() -> None:
         changed = key + certificate != text
         if changed and not module.check_mode:
             with tempfile.TemporaryDirectory(dir=module.tmpdir) as scratch:
-                write(File(path=os.fspath(path), content=key + certificate, secret=True, mode="0600"), scratch=scratch)
+                write(File(content=key + certificate, secret=True, **own(path)), scratch=scratch)
         public_key = openssl("pkey", "-pubout", given=key) if key else ""
     except OSError as error:
         module.fail_json(msg=str(error))
