@@ -41,7 +41,7 @@ def seen(tmp_path: Path) -> dict[str, Any]:
     put(tmp_path, f"{units}/shop-flower.service", f"{unit}[Service]\nMemoryMax=192M\n")
     put(tmp_path, f"{units}/other.service", "[Service]\nMemoryMax=1G\n")
     put(tmp_path, "etc/shop/flower.environment", 'FLOWER_BASIC_AUTH="a:secret"\nFLOWER_PORT="5555"\n')
-    redis = {**facts, "redis_application": "shop", "redis_maxmemory": "100mb", **REDIS}
+    redis = {**facts, "redis_application": "shop", "redis_maxmemory": "100mb", "redis_tls": True, **REDIS}
     put(tmp_path, f"{units}/redis-server.service.d/application.conf", render("redis", "application.conf.j2", **redis))
     put(tmp_path, "etc/redis/redis.conf", render("redis", "redis.conf.j2", **redis))
     postgresql = {**facts, "postgresql_application": "shop", "postgresql_settings": {"shared_buffers": "64MB"}}
@@ -71,6 +71,7 @@ def wants(**changes: Any) -> neighbours.Wanted:
         "process": "web",
         "instance": "blog",
         "redis_port": 6380,
+        "redis_tls": False,
         "cluster": "blog",
         "postgresql_port": 5433,
         "flower_port": 5556,
@@ -81,7 +82,11 @@ def wants(**changes: Any) -> neighbours.Wanted:
         "process_manager": {
             "process_manager_definitions": [{"name": arguments["process"], "socket": arguments["socket"]}],
         },
-        "redis": {"redis_instance": arguments["instance"], "redis_port": arguments["redis_port"]},
+        "redis": {
+            "redis_instance": arguments["instance"],
+            **{name: arguments[name] for name in ("redis_port", "redis_tls")},
+            "redis_tls_port": 16379,
+        },
         "postgresql": {"postgresql_cluster": arguments["cluster"], "postgresql_port": arguments["postgresql_port"]},
         "flower": {"flower_port": arguments["flower_port"]},
         "nginx": {
@@ -100,7 +105,13 @@ def test_an_application_and_what_it_has_are_seen(seen: dict[str, Any]) -> None:
             "shop": {
                 "units": ["shop-flower.service", "shop-web.service", "shop-web.socket"],
                 "services": ["postgresql@17-main", "redis-server"],
-                "ports": {"flower_port": 5555, "web_port": 8000, "postgresql_port": 5432, "redis_port": 6379},
+                "ports": {
+                    "flower_port": 5555,
+                    "web_port": 8000,
+                    "postgresql_port": 5432,
+                    "redis_port": 6379,
+                    "redis_tls_port": 16379,
+                },
                 "names": ["shop.test", "www.shop.test"],
                 "memory": {
                     "shop-flower.service": "192M",
@@ -153,6 +164,7 @@ def test_an_application_is_not_its_own_neighbour(seen: dict[str, Any]) -> None:
             ["postgresql_cluster: postgresql@17-main on web-1", "postgresql_cluster: my_blog, postgresql_port: 5433"],
         ),
         ({"redis_port": 6379}, ["redis_port is 6379, which shop", "such as 6380"]),
+        ({"redis_tls": True}, ["redis_tls_port is 16379, which shop", "such as 16380"]),
         ({"postgresql_port": 6379}, ["postgresql_port is 6379, which shop", "(redis_port)"]),
         ({"flower_port": 5555}, ["flower_port is 5555, which shop", "such as 5556"]),
         ({"socket": "10.0.0.5:8000"}, ["web_port is 8000, which shop", "such as 8001"]),
@@ -204,7 +216,11 @@ def test_an_application_that_was_taken_away_keeps_its_ports_and_takes_no_memory(
     for unit in (tmp_path / "etc/systemd/system").glob("shop-*"):
         unit.unlink()
     waiting = look(tmp_path)
-    assert waiting["applications"]["shop"]["ports"] == {"redis_port": 6379, "postgresql_port": 5432}
+    assert waiting["applications"]["shop"]["ports"] == {
+        "redis_port": 6379,
+        "redis_tls_port": 16379,
+        "postgresql_port": 5432,
+    }
     assert waiting["applications"]["shop"]["services"] == seen["applications"]["shop"]["services"]
     assert neighbours.shares("blog", waiting, 4000) == []
 

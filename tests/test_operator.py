@@ -21,6 +21,7 @@ def checkout(tmp_path: Path) -> Path:
     """A copy of what bin/secrets needs, so that nothing is written here."""
     shutil.copytree(ROOT / "bin", tmp_path / "bin")
     shutil.copytree(ROOT / "group_vars", tmp_path / "group_vars")
+    (tmp_path / "collections").symlink_to(ROOT / "collections")
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     (tmp_path / "password").write_text("a vault password for this test\n")
     return tmp_path
@@ -59,6 +60,25 @@ def test_secrets_are_written_encrypted_strong_and_once(checkout: Path) -> None:
     assert second.returncode != 0
     assert "is left as it is" in second.stderr
     assert vault.read_text() == written
+
+
+def test_secrets_adds_what_is_missing_and_leaves_the_rest(checkout: Path) -> None:
+    """As after an update that brought another secret: every other line stays as it was."""
+    vault = checkout / "group_vars/production/vault.yml"
+    assert run(checkout, "bin/secrets", "production").returncode == 0
+    view = (".venv/bin/ansible-vault", "view", str(vault))
+    before = run(checkout, *view).stdout
+    gone = [line for line in before.splitlines() if line.startswith(("vault_celery_signing", "vault_flower"))]
+    rest = "# Ours.\n" + "".join(f"{line}\n" for line in before.splitlines() if line not in gone)
+    vault.write_text(rest)
+    assert run(checkout, ".venv/bin/ansible-vault", "encrypt", str(vault)).returncode == 0
+    added = run(checkout, "bin/secrets", "production")
+    assert added.returncode == 0, added.stderr
+    assert f"{len(gone)} new secrets" in added.stdout
+    assert vault.read_text().startswith("$ANSIBLE_VAULT;")
+    after = run(checkout, *view).stdout
+    assert after.startswith(rest)
+    assert set(yaml.safe_load(after)) == NAMES
 
 
 def test_secrets_asks_for_an_environment_that_exists(checkout: Path) -> None:

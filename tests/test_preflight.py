@@ -18,7 +18,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
-from ansible_collections.stockpot.stack.plugins.plugin_utils import preflight
+from ansible_collections.stockpot.stack.plugins.plugin_utils import authority, preflight, secret_values
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import stack
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -100,6 +100,44 @@ def problems(tmp_path: Path) -> Callable[..., list[str]]:
 def test_what_the_repository_ships_has_no_mistake(problems: Callable[..., list[str]]) -> None:
     """No false alarms."""
     assert problems() == []
+
+
+SEVERAL = {"web": ["server-2"], "proxy": ["server-1"]}
+OVER_TLS = {"service_tls": True, "media_is_shared": True, "private_address": "10.0.0.5"}
+
+
+def test_tls_between_servers_needs_an_authority_that_is_good(problems: Callable[..., list[str]]) -> None:
+    """The sentence names the command that writes one."""
+    own = dict(zip(secret_values.AUTHORITY, authority.new_authority(), strict=True))
+    assert problems({**OVER_TLS, **own}, groups=SEVERAL) == []
+    [missing] = problems(OVER_TLS, groups=SEVERAL)
+    assert missing.startswith("vault_service_authority_key and vault_service_authority_certificate are missing")
+    assert "make secrets ENV=production" in missing
+    assert VAULT in missing
+    other = {"vault_service_authority_key": authority.new_authority().key}
+    [wrong] = problems({**OVER_TLS, **own, **other}, groups=SEVERAL)
+    assert "do not belong together" in wrong
+    assert VAULT in wrong
+
+
+def test_over_tls_a_managed_services_address_is_left_as_it_is(tmp_path: Path) -> None:
+    """Its own query says how it is asked; the stack's own services' URLs say it by themselves."""
+    address = "rediss://u:p@cache.example.com:6380/0"
+    write_inventory(tmp_path, {**OVER_TLS, "cache_url": address}, SEVERAL)
+    assert value_of("cache_url", tmp_path) == address
+    trusted = "/etc/ssl/services/stockpot/authority.pem"
+    assert value_of("broker_url", tmp_path).endswith(
+        f"@127.0.0.1:16379/1?ssl_cert_reqs=required&ssl_check_hostname=true&ssl_ca_certs={trusted}"
+    )
+    assert value_of("database_url", tmp_path).endswith(f"?sslmode=verify-full&sslrootcert={trusted}")
+    assert "sslmode" not in value_of("django_app_database", tmp_path)
+
+
+def test_another_web_server_is_told_of_its_certificate_by_its_command(problems: Callable[..., list[str]]) -> None:
+    own = dict(zip(secret_values.AUTHORITY, authority.new_authority(), strict=True))
+    given = {**OVER_TLS, **own, "web_tls": True, "django_app_web_command": ["uvicorn", "--fd", "3", "shop:app"]}
+    found = [problem for problem in problems(given, groups=SEVERAL) if problem.startswith("web_tls ")]
+    assert "/etc/ssl/services/stockpot/web.pem" in found[0]
 
 
 def test_without_static_files_nothing_of_the_release_is_shown(tmp_path: Path) -> None:

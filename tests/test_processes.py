@@ -103,6 +103,15 @@ def test_a_web_server_may_answer_on_an_address() -> None:
     assert "--forwarded-allow-ips=10.0.0.2,::1" in web["command"]
 
 
+def test_tls_is_spoken_on_an_address_and_not_on_a_socket() -> None:
+    tls = {"django_app_web_tls": True, "django_app_web_certificate": "/etc/ssl/shop.pem"}
+    words = {"--certfile=/etc/ssl/shop.pem", "--keyfile=/etc/ssl/shop.pem"}
+    (on_address,) = definitions("django_app", django_app_bind="10.0.0.1:8000", **tls)
+    assert words <= set(on_address["command"])
+    (on_socket,) = definitions("django_app", **tls)
+    assert not words & set(on_socket["command"])
+
+
 def test_a_web_server_is_stopped_after_its_own_grace() -> None:
     (web,) = definitions("django_app", django_app_web_timeout=30)
     assert web["stop_timeout"] > 30

@@ -47,6 +47,8 @@ def test_the_defaults_are_right(debian: str) -> None:
         ({"postgresql_cluster": "blog"}, "postgresql_port is 5432, which is that of Debian's own cluster, main"),
         ({"postgresql_port": 70000}, "postgresql_port is 70000"),
         ({"postgresql_memory_percent": 0}, "postgresql_memory_percent is 0"),
+        ({"postgresql_certificate": "postgresql.pem"}, "postgresql_certificate is 'postgresql.pem'"),
+        ({"postgresql_clear_text": False}, "postgresql_clear_text is false and postgresql_tls too"),
         ({"postgresql_max_connections": 9}, "postgresql_max_connections is 9"),
     ],
 )

@@ -21,6 +21,7 @@ GIVEN: dict[str, dict[str, Any]] = {
         "django_app_environment": {"SECRET_KEY": "correct horse"},
         "django_app_settings_module": "config.settings",
     },
+    "certificates": {"certificates_application": "shop", "certificates_names": ["data-1", "10.0.0.3"]},
     "flower": {
         "flower_application": "shop",
         "flower_broker_url": "redis://celery:secret@127.0.0.1:6379/1",
@@ -42,6 +43,7 @@ EVERYTHING: dict[str, dict[str, Any]] = {
             "x": "",
         },
     },
+    "certificates": {},
     "postgresql": {
         "postgresql_client_addresses": ["10.0.0.5", "10.1.0.0/16", "fd00::5"],
         "postgresql_settings": {"work_mem": "16MB", "jit": False, "log_line_prefix": "it's %m "},
@@ -101,6 +103,21 @@ def test_an_instance_of_redis_has_files_of_its_own() -> None:
     }
     assert "d /var/lib/redis/blog 0750 redis redis" in written("redis", "tmpfiles.conf.j2", **name).splitlines()
     assert "X-Application=blog" in written("redis", "application.conf.j2", **name).splitlines()
+
+
+def test_redis_answers_tls_alone_where_clear_text_is_not_meant() -> None:
+    """Debian's own Redis has no TLS: nothing of it is written unless there is a port for it."""
+    assert "tls-cert-file" not in written("redis", "redis.conf.j2")
+    given = {"redis_tls": True, "redis_certificate": "/etc/ssl/shop.pem", "redis_clear_text": False}
+    lines = written("redis", "redis.conf.j2", **given).splitlines()
+    assert {"port 0", "tls-port 16379", "tls-cert-file /etc/ssl/shop.pem", "tls-auth-clients no"} <= set(lines)
+
+
+def test_the_user_that_reloads_redis_can_do_nothing_else() -> None:
+    users = written("redis", "users.acl.j2", redis_tls=True).splitlines()
+    [line] = [line for line in users if line.startswith("user reload ")]
+    assert line.split()[4:] == ["resetchannels", "-@all", "+config|set"]
+    assert not [line for line in written("redis", "users.acl.j2").splitlines() if line.startswith("user reload ")]
 
 
 def test_redis_settings_are_written_as_redis_spells_them() -> None:
@@ -163,6 +180,15 @@ def test_postgresql_admits_who_is_named_with_a_password_and_nobody_else() -> Non
     assert lines[1:] == [["host", '"shop"', '"shop"', address, "scram-sha-256"] for address in addresses]
 
 
+def test_postgresql_admits_other_hosts_over_tls_alone_where_clear_text_is_not_meant() -> None:
+    given = {"postgresql_tls": True, "postgresql_certificate": "/etc/ssl/shop.pem", "postgresql_clear_text": False}
+    text = written("postgresql", "pg_hba.conf.j2", **EVERYTHING["postgresql"], **given)
+    kinds = [line.split()[0] for line in text.splitlines() if line.startswith("host")]
+    assert kinds == ["host", "host", "hostssl", "hostssl", "hostssl"]
+    settings = written("postgresql", "managed.conf.j2", **given).splitlines()
+    assert {"ssl = 'on'", "ssl_cert_file = '/etc/ssl/shop.pem'", "ssl_key_file = '/etc/ssl/shop.pem'"} <= set(settings)
+
+
 # The application and Flower
 
 
@@ -211,3 +237,12 @@ def test_the_operators_command_is_a_program_of_bash(tmp_path: Path, manage: list
     (tmp_path / "shop-python").write_text(written("django_app", "python.sh.j2", django_app_manage=manage))
     subprocess.run(["bash", "-n", str(tmp_path / "shop-python")], check=True)
     subprocess.run(["shellcheck", str(tmp_path / "shop-python")], check=True)
+
+
+def test_flower_is_told_of_tls_and_of_the_key_that_signs_only_where_they_are_meant(tmp_path: Path) -> None:
+    own = {"FLOWER_CERTFILE", "FLOWER_KEYFILE", "FLOWER_SIGNING_KEY", "FLOWER_SIGNING_CERTIFICATE"}
+    assert not own & set(read_by_a_shell(written("flower", "flower.environment.j2"), tmp_path))
+    given = {"flower_tls": True, "flower_signing_key": "BEGIN\nkey\n", "flower_signing_certificate": "BEGIN\nit\n"}
+    environment = read_by_a_shell(written("flower", "flower.environment.j2", **given), tmp_path)
+    assert environment["FLOWER_SIGNING_KEY"] == "BEGIN\nkey\n"
+    assert environment["FLOWER_CERTFILE"] == environment["FLOWER_KEYFILE"] == "/etc/shop/flower.pem"

@@ -293,3 +293,20 @@ def test_what_is_no_static_file_is_not_served_as_one() -> None:
     assert r"location ~ /\.|^/media/(current|releases)/ {" in block(text, "location ^~ /media/")
     elsewhere = written(nginx_static_path="/var/www/shop", nginx_media_path="/srv/shop/media")
     assert elsewhere.count(r"location ~ /\. {") == 2
+
+
+def test_upstreams_are_asked_over_tls_only_by_their_names_and_of_their_authority() -> None:
+    """Each place is: one without TLS would send what visitors send in clear text."""
+    tls = {"nginx_upstream_authority": "/etc/ssl/authority.pem", "nginx_upstream_name": "web.shop.internal"}
+    flower = {**FLOWER, "upstream_name": "flower.shop.internal"}
+    text = written(**EVERYTHING | tls | {"nginx_protected_locations": [flower]})
+    assert "proxy_ssl_verify on;" in text
+    assert "proxy_ssl_trusted_certificate /etc/ssl/authority.pem;" in text
+    assert {line.split()[1] for line in text.splitlines() if "proxy_pass " in line} == {
+        "https://shop;",
+        "https://shop.flower;",
+    }
+    assert "proxy_ssl_name flower.shop.internal;" in block(text, "location ^~ /flower/")
+    plain = written(**EVERYTHING)
+    assert "https://shop" not in plain
+    assert "proxy_ssl" not in plain

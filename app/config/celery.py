@@ -13,6 +13,8 @@ app = Celery("config", task_cls="core.tracing:TracedTask")
 app.config_from_object("config.settings:CELERY")
 app.autodiscover_tasks()
 rabbitmq.refuse_to_wait()
+if app.conf.security_key:
+    app.setup_security()
 
 
 @setup_logging.connect

@@ -286,6 +286,19 @@ CELERY: dict[str, Any] = {
     # What was sent is stored at once: the Beat that takes over, or is started again, does not send it again.
     "beat_sync_every": 1,
 }
+# Messages are signed, and those that are not are refused, where there is a key for it. It signs a task's arguments, not which task it is.
+if SIGNING_KEY := env.str("CELERY_SECURITY_KEY", ""):
+    CELERY |= {
+        "security_key": SIGNING_KEY,
+        "security_certificate": env.str("CELERY_SECURITY_CERTIFICATE"),
+        "security_cert_store": env.str("CELERY_SECURITY_CERT_STORE"),
+        "security_digest": "sha256",
+        "accept_content": ["auth"],
+        "task_serializer": "auth",
+        # Events and results run nothing.
+        "event_serializer": "json",
+        "result_accept_content": ["json"],
+    }
 # What `ensure_schedules` creates besides core's own; times in UTC.
 SCHEDULES = {
     "Daily report": {"task": "analytics.tasks.daily_report", "schedule": crontab(hour="6", minute="0")},

@@ -63,7 +63,7 @@ class File:
     @classmethod
     def given(cls, entry: Mapping[str, Any]) -> File | None:
         """The file that a module's argument of OPTIONS describes, if it is one to write."""
-        secret, made_by = entry["secret_content"] is not None, entry.get("made_by", "")
+        secret, made_by = entry["secret_content"] is not None, entry.get("made_by") or ""
         content = entry["secret_content"] if secret else entry["content"]
         if content is None and not made_by:
             return None

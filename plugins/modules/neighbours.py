@@ -110,6 +110,7 @@ class Host:
             instance = service.partition("@")[2]
             settings = lines(self.root / f"etc/redis/redis{'-' + instance if instance else ''}.conf", " ")
             self._port(known, "redis_port", settings.get("port"))
+            self._port(known, "redis_tls_port", settings.get("tls-port"))
             if (self.root / f"etc/systemd/system/multi-user.target.wants/{service}.service").is_symlink():
                 self._memory(known, service, settings.get("maxmemory"))
         if found := re.fullmatch(r"postgresql@(\d+)-(\w+)", service):

@@ -50,6 +50,11 @@ options:
           - Words as in a shell, without one.
         type: str
         default: ""
+      made_by:
+        description:
+          - A command (words, no shell) that makes the file C(%s) where it is missing; a file that is there stays as it is. What it makes is
+            never shown. Empty for a file that is not to be made.
+        type: str
       hold:
         description: Do not write it; the result says in C(held) if it would have been.
         type: bool
@@ -112,9 +117,13 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "required": True,
-                "options": {**OPTIONS, "hold": {"type": "bool", "default": False}},
-                "mutually_exclusive": [("content", "secret_content")],
-                "required_one_of": [("content", "secret_content")],
+                "options": {
+                    **OPTIONS,
+                    "made_by": {"type": "str"},
+                    "hold": {"type": "bool", "default": False},
+                },
+                "mutually_exclusive": [("content", "secret_content", "made_by")],
+                "required_one_of": [("content", "secret_content", "made_by")],
             },
             "look_for": {"type": "list", "elements": "path", "default": []},
         },

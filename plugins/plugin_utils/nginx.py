@@ -106,7 +106,7 @@ def nginx_logins(locations: Sequence[dict[str, Any]], application: str) -> list[
 
     Returns:
         For each location: `path` with both slashes, `upstream`, `deny`, `name` (letters, digits and underscores,
-        different for each path), `token`, and its password `file` as the module `services` takes it.
+        different for each path), `upstream_name`, `token`, and its password `file` as the module `services` takes it.
 
     Raises:
         AnsibleFilterError: the control node lacks passlib.
@@ -131,6 +131,7 @@ def nginx_logins(locations: Sequence[dict[str, Any]], application: str) -> list[
                 "path": f"/{inner}/",
                 "name": name,
                 "upstream": location["upstream"],
+                "upstream_name": location.get("upstream_name", ""),
                 "deny": location.get("deny") or [],
                 "token": hashlib.sha256(hashed.encode()).hexdigest()[:32],
                 "file": {

@@ -60,7 +60,7 @@ def django_app(given: Mapping[str, Any]) -> list[dict[str, Any]]:
         "environment_files": [f"/etc/{name}/environment"],
         "state_directory": name,
         "writable_paths": _writable_paths(given),
-        "read_paths": file_paths(given["django_app_files"], name),
+        "read_paths": file_paths([*given["django_app_files"], *given["django_app_deployment_files"]], name),
     }
     definitions = []
     if given["django_app_web"]:
@@ -95,12 +95,15 @@ def _gunicorn(given: Mapping[str, Any]) -> dict[str, Any]:
     # Whoever may connect to the socket file is the proxy. gunicorn takes it for one by itself, and uvicorn trusts nobody without an address.
     trusted = "*" if asgi and on_socket else ",".join(given["django_app_trusted_proxies"])
     configuration = f"/etc/{name}/gunicorn.conf.py"
+    # One file holds both. Each connection reads it, and an ASGI worker when it starts.
+    certificate = given["django_app_web_certificate"] if given["django_app_web_tls"] and not on_socket else ""
     return {
         "description": f"gunicorn of {name}",
         "command": [
             f"{given['django_app_release_path']}/venv/bin/gunicorn",
             f"--config={configuration}",
             f"--bind={'unix:' if on_socket else ''}{bind}",
+            *([f"--certfile={certificate}", f"--keyfile={certificate}"] if certificate else []),
             f"--workers={given['django_app_web_workers']}",
             *([] if asgi else [f"--threads={given['django_app_web_threads']}"]),
             f"--timeout={timeout}",

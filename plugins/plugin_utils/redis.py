@@ -29,6 +29,11 @@ OWN_SETTINGS = (
         "masterauth",
         "daemonize",
         "pidfile",
+        "tls-port",
+        "tls-cert-file",
+        "tls-key-file",
+        "tls-auth-clients",
+        "tls-protocols",
     ),
 )
 MEMORY = re.compile(r"([1-9][0-9]*)([kmg]b?)?", re.IGNORECASE)

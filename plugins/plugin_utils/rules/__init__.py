@@ -13,6 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
     celery,
+    certificates,
     django_app,
     firewall,
     flower,
@@ -25,6 +26,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
 
 RULES: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "celery": celery.problems,
+    "certificates": certificates.problems,
     "django_app": django_app.problems,
     "firewall": firewall.problems,
     "flower": flower.problems,

@@ -53,6 +53,8 @@ def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], 
         instance = redis["redis_instance"]
         services.append(f"redis-server@{instance}" if instance else "redis-server")
         ports["redis_port"] = redis["redis_port"]
+        if redis["redis_tls"]:
+            ports["redis_tls_port"] = redis["redis_tls_port"]
     if postgresql:
         version = {"12": "15", "13": "17"}[facts["distribution_major_version"]]
         services.append(f"postgresql@{version}-{postgresql['postgresql_cluster']}")

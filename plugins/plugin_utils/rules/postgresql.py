@@ -69,4 +69,10 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         found.append(
             f"postgresql_max_connections is {given['postgresql_max_connections']}: 10 are the least that is of use."
         )
+    if not given["postgresql_certificate"].startswith("/"):
+        found.append(
+            f"postgresql_certificate is {given['postgresql_certificate']!r}: name a file on the server by its whole path."
+        )
+    if not (given["postgresql_tls"] or given["postgresql_clear_text"]):
+        found.append("postgresql_clear_text is false and postgresql_tls too: set postgresql_tls: true.")
     return found

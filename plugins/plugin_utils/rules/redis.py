@@ -9,12 +9,14 @@ from typing import Any
 from ansible_collections.stockpot.stack.plugins.plugin_utils import redis
 
 OWN_USERS = ("admin", "cache", "celery")
+# A name that systemd logs in with.
+RELOAD_USER = "reload"
 MAIN_PORT = 6379
 
 
 def problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the arguments of the role redis; a sentence each, without a secret in it."""
-    return [*_instance(given), *_users(given), *_prefixes(given), *_numbers(given), *_settings(given)]
+    return [*_instance(given), *_users(given), *_prefixes(given), *_numbers(given), *_settings(given), *_tls(given)]
 
 
 def _instance(given: Mapping[str, Any]) -> list[str]:
@@ -39,7 +41,7 @@ def _users(given: Mapping[str, Any]) -> list[str]:
         for user in OWN_USERS
         if not given[f"redis_{user}_password"]
     ]
-    names = set(OWN_USERS)
+    names = {*OWN_USERS, RELOAD_USER}
     for user in given["redis_extra_users"]:
         name = user["name"]
         if not user["password"]:
@@ -98,3 +100,15 @@ def _settings(given: Mapping[str, Any]) -> list[str]:
         for name, value in given["redis_settings"].items()
         if "\n" in f"{name}{value if isinstance(value, str) else ''}"
     ]
+
+
+def _tls(given: Mapping[str, Any]) -> list[str]:
+    """A certificate that cannot be, or nowhere to answer."""
+    port, certificate, found = given["redis_tls_port"], given["redis_certificate"], []
+    if not 1 <= port <= 65535 or port == given["redis_port"]:
+        found.append(f"redis_tls_port is {port}: it has to be between 1 and 65535, and another one than redis_port.")
+    if not certificate.startswith("/"):
+        found.append(f"redis_certificate is {certificate!r}: name a file on the server by its whole path.")
+    if not (given["redis_tls"] or given["redis_clear_text"]):
+        found.append("redis_clear_text is false and redis_tls too: set redis_tls: true.")
+    return found

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
-from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
+from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments, authority
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers, messages_ahead, pool_of
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import listening
@@ -28,6 +28,8 @@ ROLES = {
     "flower": (*APPLICATION, "flower"),
     "proxy": (*APPLICATION, "nginx"),
 }
+# What no group's hosts get as such.
+BESIDE = {"certificates", "uv"}
 # The hosts of these run the project's processes.
 APP_GROUPS = ("web", "workers", "beat")
 # What a managed server in place of a group's host has to be named by.
@@ -107,6 +109,23 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "type": "bool",
         "description": "Whether services may listen for other servers on public addresses.",
     },
+    "django_app_web_command": arguments.options("django_app")["django_app_web_command"],
+    "service_tls": {"type": "bool", "description": "Whether servers speak TLS to each other."},
+    "service_tls_clear_text": {
+        "type": "bool",
+        "description": "Whether Redis and PostgreSQL answer clear text beside TLS.",
+    },
+    "web_tls": {"type": "bool", "description": "Whether the web servers speak TLS to the proxy."},
+    "celery_message_signing": {"type": "bool", "description": "Whether Celery's messages are signed."},
+    **{
+        f"celery_signing_{part}": {"type": "str", "description": f"Its value is vault_celery_signing_{part}."}
+        for part in authority.Pair._fields
+    },
+    **{
+        f"service_authority_{part}": {"type": "str", "description": f"Its value is vault_service_authority_{part}."}
+        for part in authority.Pair._fields
+    },
+    "service_tls_folder": {"type": "str", "description": "Where a server's certificates are."},
     "site_health_path": {"type": "str", "description": "The page that a site that works answers; empty for none."},
     "site_names": {"type": "list", "elements": "str", "description": "The site's host names, the main one first."},
     **{
@@ -126,16 +145,17 @@ MEMORY: dict[str, dict[str, Any]] = {
 
 
 def roles_of(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
-    """The roles that a host gets, each once: those of its groups, the one of RabbitMQ only where that is the broker.
+    """The roles that a host gets, each once: those of its groups, and what is switched on.
 
     Args:
         variables: the host's variables as an action gets them.
         loader: the plugin's own.
     """
-    broker, _ = arguments.typed({"celery_broker": OPTIONS["celery_broker"]}, variables, loader)
-    unused = {"rabbitmq"} - {broker.get("celery_broker")}
+    given, _ = arguments.typed({name: OPTIONS[name] for name in ("celery_broker", "service_tls")}, variables, loader)
+    unused = {"rabbitmq"} - {given.get("celery_broker")}
     groups = [group for group in variables["group_names"] if group not in unused]
-    return list(dict.fromkeys(role for group in groups for role in ROLES.get(group, ())))
+    certificates = ["certificates"] if given.get("service_tls") else []
+    return certificates + list(dict.fromkeys(role for group in groups for role in ROLES.get(group, ())))
 
 
 class AlreadyTold(LookupError):
@@ -286,6 +306,56 @@ def _secrets(given: Given) -> list[str]:
     return found
 
 
+def _authority(given: Given) -> list[str]:
+    """Without an authority no server can show who it is."""
+    if not given["service_tls"]:
+        return []
+    own = authority.Pair(given["service_authority_key"], given["service_authority_certificate"])
+    missing = [f"vault_service_authority_{part}" for part, value in own._asdict().items() if not value]
+    if missing:
+        return [
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing, with which service_tls makes the servers' "
+            "certificates: `make secrets ENV=<environment>` adds what is missing; or set service_tls: false."
+        ]
+    if problem := authority.problem(own):
+        return [
+            f"vault_service_authority_certificate cannot be used, for {problem}: take it and vault_service_authority_key out of the file "
+            "with `.venv/bin/ansible-vault edit`, and have `make secrets ENV=<environment>` add new ones."
+        ]
+    return []
+
+
+def _signing(given: Given) -> list[str]:
+    """What Celery needs to sign, and to know what is signed."""
+    if not given["celery_message_signing"]:
+        return []
+    found = [
+        f"vault_celery_signing_{part} is missing, with which celery_message_signing has messages signed: `make secrets ENV=<environment>` "
+        "adds what is missing; or set celery_message_signing: false."
+        for part in authority.Pair._fields
+        if not given[f"celery_signing_{part}"]
+    ]
+    packages = given["django_app_archive"].get("versions", {})
+    if packages and "cryptography" not in packages:
+        found.append(
+            "celery_message_signing is true, but the project's packages lack cryptography, with which Celery signs: add celery[auth] to the "
+            "project, or set celery_message_signing: false."
+        )
+    return found
+
+
+def _web_tls(given: Given) -> list[str]:
+    """A server that is no gunicorn is told of its certificate by its command."""
+    certificate = f"{given['service_tls_folder']}/web.pem"
+    command = given["django_app_web_command"]
+    if not given["web_tls"] or not command or certificate in " ".join(command):
+        return []
+    return [
+        f"web_tls is true, but django_app_web_command does not name {certificate}, the file of its key and certificate: add it by the server's "
+        "own options, or take web_tls out."
+    ]
+
+
 def _left_open(variables: Mapping[str, Any]) -> list[str]:
     """Values that somebody has yet to write, wherever they stand."""
     found = []
@@ -322,7 +392,7 @@ def _unknown(variables: Mapping[str, Any]) -> list[str]:
     """Variables with a role's prefix that no role looks at: those that it works out itself, and misspelt ones."""
     found = []
     known = _known()
-    for role in sorted({role for roles in ROLES.values() for role in roles} | {"uv"}):
+    for role in sorted({role for roles in ROLES.values() for role in roles} | BESIDE):
         computed = {name for name in arguments.role_variables(role) if not name.startswith("_")}
         for name in sorted(name for name in variables if name.startswith(f"{role}_") and name not in known):
             if name in computed:
@@ -338,7 +408,7 @@ def _unknown(variables: Mapping[str, Any]) -> list[str]:
 @cache
 def _known() -> frozenset[str]:
     """The options of all roles, and what the deployment's own group_vars set beside them."""
-    roles = {role for roles in ROLES.values() for role in roles} | {"uv"}
+    roles = {role for roles in ROLES.values() for role in roles} | BESIDE
     options = {name for role in roles for name in arguments.options(role)}
     files = (arguments.ROLES.parent / "group_vars/all").glob("*.yml")
     return frozenset(options.union(*(yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in files)))
@@ -443,4 +513,5 @@ def _flower(given: Given) -> list[str]:
 RULES: tuple[Callable[[Given], list[str]], ...] = (
     *(_groups, _firewall, _archive, _scheduler, _gevent, _secrets, _workers, _processes, _time_limits, _uploads),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
+    *(_authority, _signing, _web_tls),
 )

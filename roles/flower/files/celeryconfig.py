@@ -1,6 +1,8 @@
 """What Flower's own Celery has to know about the broker; its address comes as CELERY_BROKER_URL."""
 
 import os
+import ssl
+from urllib.parse import parse_qs, urlsplit
 
 from flower.inspector import Inspector
 
@@ -18,3 +20,33 @@ broker_transport_options = {
     "socket_keepalive": True,
     "health_check_interval": 25,
 }
+
+# Flower looks for what a broker's URL says of TLS here, and takes nothing of it from the URL.
+_url = urlsplit(os.environ["CELERY_BROKER_URL"])
+if _url.scheme == "rediss":
+    _query = parse_qs(_url.query)
+    broker_use_ssl = {
+        "ssl_cert_reqs": ssl.CERT_NONE
+        if _query.get("ssl_cert_reqs") in (["none"], ["CERT_NONE"])
+        else ssl.CERT_REQUIRED,
+        **{name: value[0] for name, value in _query.items() if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")},
+    }
+
+# Workers whose messages are signed answer those alone who sign. The key comes as text: the application's file is not for Flower.
+if os.environ.get("FLOWER_SIGNING_KEY"):
+    from celery.security.certificate import Certificate, CertStore
+    from celery.security.key import PrivateKey
+    from celery.security.serialization import SecureSerializer
+    from kombu.serialization import registry
+
+    _own = Certificate(os.environ["FLOWER_SIGNING_CERTIFICATE"])
+    _known = CertStore()
+    _known.add_cert(_own)
+    _signed = SecureSerializer(PrivateKey(os.environ["FLOWER_SIGNING_KEY"]), _own, _known, "sha256")
+    registry.register(
+        "auth", _signed.serialize, _signed.deserialize, content_type="application/data", content_encoding="utf-8"
+    )
+    task_serializer = "auth"
+    accept_content = ["auth"]
+    event_serializer = "json"
+    result_accept_content = ["json"]
