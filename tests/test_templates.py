@@ -103,6 +103,17 @@ def test_an_instance_of_redis_has_files_of_its_own() -> None:
     assert "X-Application=blog" in written("redis", "application.conf.j2", **name).splitlines()
 
 
+def test_a_cache_alone_drops_and_keeps_nothing_and_has_one_user() -> None:
+    given = {"redis_users": ["cache"], "redis_maxmemory_policy": "allkeys-lru", "redis_appendonly": False}
+    lines = written("redis", "redis.conf.j2", **given).splitlines()
+    assert {"maxmemory-policy allkeys-lru", "appendonly no", 'save ""'} <= set(lines)
+    text = written("redis", "users.acl.j2", **given, redis_cache_key_prefix="")
+    assert [line.split()[1] for line in text.splitlines()] == ["default", "admin", "cache"]
+    assert "~*" in text.splitlines()[2].split()
+    text = written("redis", "users.acl.j2", redis_users=["celery"])
+    assert [line.split()[1] for line in text.splitlines()] == ["default", "admin", "celery"]
+
+
 def test_redis_settings_are_written_as_redis_spells_them() -> None:
     lines = written("redis", "redis.conf.j2", **EVERYTHING["redis"]).splitlines()
     wanted = {"slowlog-max-len 64", "lazyfree-lazy-expire yes", "rename-command A B", "rename-command C D", 'x ""'}
