@@ -90,6 +90,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "type": "bool",
         "description": "Whether services may listen for other servers on public addresses.",
     },
+    "redis_cache_instance": {
+        "type": "dict",
+        "description": "The cache's own Redis; {} for none.",
+        "options": {
+            "port": {"type": "int"},
+            "name": {"type": "str"},
+            "maxmemory": {"type": "str"},
+            "memory_percent": {"type": "int"},
+            "maxmemory_policy": {"type": "str"},
+        },
+    },
     "site_health_path": {"type": "str", "description": "The page that a site that works answers; empty for none."},
     "site_names": {"type": "list", "elements": "str", "description": "The site's host names, the main one first."},
     **{
@@ -226,6 +237,12 @@ def _gevent(given: Given) -> list[str]:
 def _archive(given: Given) -> list[str]:
     """What kept the preflight from packing the project; told even where the role's other arguments cannot be computed."""
     return list(given["django_app_archive"].get("problems", []))
+
+
+def _cache_instance(given: Given) -> list[str]:
+    if given["redis_cache_instance"] and "port" not in given["redis_cache_instance"]:
+        return ["redis_cache_instance has no port: give it one that nothing else on its host has, such as 6380."]
+    return []
 
 
 def _secrets(given: Given) -> list[str]:
@@ -396,6 +413,6 @@ def _flower(given: Given) -> list[str]:
 
 
 RULES: tuple[Callable[[Given], list[str]], ...] = (
-    *(_groups, _archive, _scheduler, _gevent, _secrets, _workers, _processes, _time_limits, _uploads),
+    *(_groups, _archive, _scheduler, _gevent, _cache_instance, _secrets, _workers, _processes, _time_limits, _uploads),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
 )
