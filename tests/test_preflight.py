@@ -170,6 +170,14 @@ def test_a_cache_may_have_a_redis_of_its_own(tmp_path: Path, problems: Callable[
     assert value_of("redis_cache_arguments", tmp_path) == {}
 
 
+def test_a_cache_of_its_own_is_one_server_s(problems: Callable[..., list[str]]) -> None:
+    several = {"redis": ["server-1", "server-2"]}
+    told = problems({"redis_cache_instance": {"port": 6380}}, several)
+    [sentence] = [problem for problem in told if problem.startswith("redis_cache_instance")]
+    assert "the group redis holds server-1, server-2" in sentence
+    assert MAIN in sentence
+
+
 def test_while_a_cache_moves_its_user_stays_where_it_was(tmp_path: Path) -> None:
     moving = {"redis_cache_moves": True, "redis_left": [], "roles": []}
     write_inventory(tmp_path, {"redis_cache_instance": {"port": 6380}, "stockpot_preflight": moving})

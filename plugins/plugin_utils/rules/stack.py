@@ -240,8 +240,14 @@ def _archive(given: Given) -> list[str]:
 
 
 def _cache_instance(given: Given) -> list[str]:
-    if given["redis_cache_instance"] and "port" not in given["redis_cache_instance"]:
+    own, hosts = given["redis_cache_instance"], given["topology_redis"]
+    if own and "port" not in own:
         return ["redis_cache_instance has no port: give it one that nothing else on its host has, such as 6380."]
+    if own and len(hosts) > 1:
+        return [
+            f"redis_cache_instance is set, but the group redis holds {', '.join(hosts)}: each would have a cache apart from the others'. Set "
+            "it to {}, or set cache_url to a Redis that is elsewhere."
+        ]
     return []
 
 
