@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.stockpot.stack.plugins.modules.neighbours import Host
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import neighbours
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import memory, neighbours
 from ansible_collections.stockpot.stack.plugins.plugin_utils.units import process_services
 from rendering import render
 
@@ -44,6 +44,7 @@ def seen(tmp_path: Path) -> dict[str, Any]:
     redis = {**facts, "redis_application": "shop", "redis_maxmemory": "100mb", "redis_tls": True, **REDIS}
     put(tmp_path, f"{units}/redis-server.service.d/application.conf", render("redis", "application.conf.j2", **redis))
     put(tmp_path, "etc/redis/redis.conf", render("redis", "redis.conf.j2", **redis))
+    put(tmp_path, "etc/redis/users.acl", render("redis", "users.acl.j2", **redis))
     postgresql = {**facts, "postgresql_application": "shop", "postgresql_settings": {"shared_buffers": "64MB"}}
     mark = render("postgresql", "application.conf.j2", **postgresql)
     put(tmp_path, f"{units}/postgresql@17-main.service.d/application.conf", mark)
@@ -87,6 +88,7 @@ def wants(**changes: Any) -> neighbours.Wanted:
             **{name: arguments[name] for name in ("redis_port", "redis_tls")},
             "redis_tls_port": 16379,
         },
+        **({memory.CACHE: arguments["cache"]} if "cache" in arguments else {}),
         "postgresql": {"postgresql_cluster": arguments["cluster"], "postgresql_port": arguments["postgresql_port"]},
         "flower": {"flower_port": arguments["flower_port"]},
         "nginx": {
@@ -119,6 +121,7 @@ def test_an_application_and_what_it_has_are_seen(seen: dict[str, Any]) -> None:
                     "postgresql@17-main": "64MB",
                     "redis-server": str(100 * 1024**2),
                 },
+                "redis": {"redis-server": ["default", "admin", "cache", "celery"]},
             }
         },
         "site_in_nginx_conf": "",
@@ -223,6 +226,83 @@ def test_an_application_that_was_taken_away_keeps_its_ports_and_takes_no_memory(
     }
     assert waiting["applications"]["shop"]["services"] == seen["applications"]["shop"]["services"]
     assert neighbours.shares("blog", waiting, 4000) == []
+
+
+CACHE = {"redis_instance": "shop-cache", "redis_port": 6381}
+# The first application itself, with one Redis.
+SHOP = {"application": "shop", "instance": "", "redis_port": 6379, "cluster": "main", "names": ["shop.test"]}
+
+
+def of_shop(redis: dict[str, list[str]], ports: dict[str, int] | None = None) -> dict[str, Any]:
+    """A host on which shop has these Redis, each with its users."""
+    known = {"units": [], "services": list(redis), "ports": ports or {}, "names": [], "memory": {}, "redis": redis}
+    return {"applications": {"shop": known}, "site_in_nginx_conf": "", "nginx_ports": []}
+
+
+@pytest.mark.parametrize(
+    ("redis", "cache", "moves", "left"),
+    [
+        ({}, True, False, []),
+        ({"redis-server": ["cache", "celery"]}, False, False, []),
+        # The cache goes to a Redis of its own; so it does in the run after one that was cut off.
+        ({"redis-server": ["cache", "celery"]}, True, True, []),
+        ({"redis-server": ["cache", "celery"], "redis-server@shop-cache": ["cache"]}, True, True, []),
+        ({"redis-server": ["celery"], "redis-server@shop-cache": ["cache"]}, True, False, []),
+        # And back, or to one of another name.
+        ({"redis-server": ["celery"], "redis-server@shop-cache": ["cache"]}, False, False, ["shop-cache"]),
+        ({"redis-server": ["celery"], "redis-server@old": ["cache"]}, True, False, ["old"]),
+        # What has no users that can be read is no cache.
+        ({"redis-server": ["celery"], "redis-server@old": []}, False, False, []),
+    ],
+)
+def test_what_a_cache_leaves_when_it_moves_is_known(
+    redis: dict[str, list[str]], cache: bool, moves: bool, left: list[str]
+) -> None:
+    want = wants(**SHOP, **({"cache": CACHE} if cache else {}))
+    found = of_shop(redis)
+    assert neighbours.cache_moves(want, found) is moves
+    assert neighbours.left(want, found) == left
+    assert neighbours.problems(want, found) == []
+
+
+def test_queued_tasks_are_not_left_behind() -> None:
+    """Another Redis for the broker would have none of them."""
+    found = of_shop({"redis-server": ["cache", "celery"]})
+    [sentence] = neighbours.problems(wants(**{**SHOP, "instance": "new", "redis_port": 6390}), found)
+    for words in (
+        "redis_instance means redis-server@new",
+        "queued tasks of shop on web-1 are in redis-server",
+        "redis_instance: ''",
+    ):
+        assert words in sentence
+
+
+def test_a_cache_s_redis_and_port_are_one_application_s() -> None:
+    """By the operator's variable, with what to set."""
+    found = of_shop({"redis-server@shop-cache": ["cache"]}, {"redis_port": 6381})
+    [sentence] = neighbours.problems(wants(cache=CACHE), found)
+    assert "redis_cache_instance: redis-server@shop-cache on web-1 is a Redis of shop" in sentence
+    assert "redis_cache_instance: {name: blog-cache, port: 6382}" in sentence
+    [sentence] = neighbours.problems(wants(cache={**CACHE, "redis_instance": "blog-cache"}), found)
+    assert sentence.startswith("redis_cache_instance: port is 6381, which shop")
+
+
+def test_both_of_an_application_s_redis_are_seen(tmp_path: Path) -> None:
+    """With the port of each."""
+    for name, port in (("", 6379), ("shop-cache", 6381)):
+        given = {
+            "ansible_facts": FACTS,
+            "redis_application": "shop",
+            "redis_instance": name,
+            "redis_port": port,
+            **REDIS,
+        }
+        drop_ins = f"etc/systemd/system/redis-server{'@' if name else ''}{name}.service.d"
+        put(tmp_path, f"{drop_ins}/application.conf", render("redis", "application.conf.j2", **given))
+        put(tmp_path, f"etc/redis/redis{'-' if name else ''}{name}.conf", render("redis", "redis.conf.j2", **given))
+    shop = look(tmp_path)["applications"]["shop"]
+    assert shop["services"] == ["redis-server", "redis-server@shop-cache"]
+    assert set(shop["ports"].values()) == {6379, 6381}
 
 
 def test_what_others_may_take_of_the_memory_is_counted(seen: dict[str, Any]) -> None:

@@ -193,6 +193,35 @@ def test_what_another_application_has_is_refused_with_the_file_to_edit(tmp_path:
     assert preflight.look(variables_of(tmp_path, loader, {}), DataLoader(), seen).problems == []
 
 
+def test_a_cache_may_have_a_redis_of_its_own(tmp_path: Path, problems: Callable[..., list[str]]) -> None:
+    """By one line: its address, its user, and the order of the processes go with it; both fit where one did."""
+    own = {"redis_cache_instance": {"port": 6380}}
+    assert problems(own) == []
+    assert value_of("cache_url", tmp_path).endswith("@127.0.0.1:6380/0")
+    assert value_of("broker_url", tmp_path).endswith("@127.0.0.1:6379/1")
+    assert value_of("redis_users", tmp_path) == ["celery"]
+    after = ["redis-server.service", "redis-server@stockpot-cache.service", "postgresql.service"]
+    assert value_of("process_manager_after", tmp_path) == after
+    assert problems() == []
+    assert value_of("cache_url", tmp_path).endswith("@127.0.0.1:6379/0")
+    assert value_of("redis_users", tmp_path) == ["cache", "celery"]
+    assert value_of("redis_cache_arguments", tmp_path) == {}
+
+
+def test_a_cache_of_its_own_is_one_server_s(problems: Callable[..., list[str]]) -> None:
+    several = {"redis": ["server-1", "server-2"]}
+    told = problems({"redis_cache_instance": {"port": 6380}}, several)
+    [sentence] = [problem for problem in told if problem.startswith("redis_cache_instance")]
+    assert "the group redis holds server-1, server-2" in sentence
+    assert MAIN in sentence
+
+
+def test_while_a_cache_moves_its_user_stays_where_it_was(tmp_path: Path) -> None:
+    moving = {"redis_cache_moves": True, "redis_left": [], "roles": []}
+    write_inventory(tmp_path, {"redis_cache_instance": {"port": 6380}, "stockpot_preflight": moving})
+    assert value_of("redis_users", tmp_path) == ["cache", "celery"]
+
+
 @pytest.mark.parametrize(("instance", "unit"), [("", "redis-server.service"), ("blog", "redis-server@blog.service")])
 def test_processes_wait_for_their_own_redis(tmp_path: Path, instance: str, unit: str) -> None:
     write_inventory(tmp_path, {"redis_instance": instance})
@@ -261,6 +290,20 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         {"redis_maxmemory": "lots"},
         ["redis_maxmemory: bytes, or a number with kb, mb or gb", "'lots'", MAIN, "group_vars/all/redis.yml"],
     ),
+    ({"redis_cache_instance": {"name": "c"}}, ["redis_cache_instance has no port", MAIN, "group_vars/all/redis.yml"]),
+    ({"redis_cache_instance": {"port": 6379}}, ["redis_cache_instance: port is 6379", MAIN]),
+    (
+        {"redis_cache_instance": {"port": 70000}},
+        ["redis_cache_instance: port is 70000", MAIN, "group_vars/all/redis.yml"],
+    ),
+    ({"redis_cache_instance": {"port": 6380, "name": "C"}}, ["redis_cache_instance: name is 'C'", MAIN]),
+    ({"redis_cache_instance": {"port": 6380, "maxmemory": "lots"}}, ["redis_cache_instance: maxmemory: bytes", MAIN]),
+    (
+        {"redis_cache_instance": {"port": 6380, "maxmemory_policy": "lru"}},
+        ["redis_cache_instance: maxmemory_policy", MAIN],
+    ),
+    ({"redis_cache_instance": {"port": 6380, "memory": "1gb"}}, ["redis_cache_instance: 'memory' is unknown", MAIN]),
+    ({"redis_maxmemory_policy": "allkeys-lru"}, ["redis_maxmemory_policy is allkeys-lru, but the user celery", MAIN]),
     ({"redis_appendfsync": "sometimes"}, ["redis_appendfsync", "everysec, always", MAIN]),
     (
         {"redis_settings": {"maxmemory-policy": "allkeys-lru"}},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import State
-from ansible_collections.stockpot.stack.plugins.modules.redis_live import Users, differences
+from ansible_collections.stockpot.stack.plugins.modules.redis_live import Users, differences, forget
 
 SERVICE = "redis-server.service"
 
@@ -76,3 +76,35 @@ def test_the_stamps_of_two_services_are_two(file: Path) -> None:
 )
 def test_each_difference_is_named(live: dict[str, str], flags: list[str], said: list[str]) -> None:
     assert differences(live, {"timeout": 0}, ["flags", flags]) == said
+
+
+class Keys:
+    """A Redis of a few keys, which a scan shows two by two."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = list(keys)
+
+    def ask(self, *words: str) -> list[object] | int:
+        if words[0] == "UNLINK":
+            self.keys = [key for key in self.keys if key not in words[1:]]
+            return len(words) - 1
+        assert words[2] == "MATCH"
+        begin = int(words[1])
+        end = begin + 2
+        found = [key for key in self.seen[begin:end] if key.startswith(words[3].removesuffix("*"))]
+        return [str(end) if end < len(self.seen) else "0", found]
+
+    def scanned(self) -> Keys:
+        """The same, with what a scan that begins now shows."""
+        self.seen = list(self.keys)
+        return self
+
+
+def test_a_cache_that_has_moved_leaves_no_key_and_all_others() -> None:
+    """A check removes none; the next look finds none."""
+    redis = Keys("cache:a", "other:a", "cache:b", "cache:c", "other:b")
+    assert forget(redis.scanned(), "cache:*", check_mode=True)
+    assert len(redis.keys) == 5
+    assert forget(redis.scanned(), "cache:*", check_mode=False)
+    assert redis.keys == ["other:a", "other:b"]
+    assert not forget(redis.scanned(), "cache:*", check_mode=False)

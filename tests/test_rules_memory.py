@@ -50,6 +50,14 @@ def test_redis_takes_its_data_and_half_as_much_again() -> None:
     assert taken(redis={**REDIS, "redis_maxmemory": ""}).shares[1].megabytes == 375
 
 
+def test_a_cache_of_its_own_takes_its_share_beside_the_broker_s() -> None:
+    cache = {"redis_maxmemory": "", "redis_memory_percent": 10}
+    assert taken(redis=REDIS, **{memory.CACHE: cache}).shares[1:] == [
+        memory.Share("Redis", 300, "redis_maxmemory"),
+        memory.Share("the cache's Redis", 150, "redis_cache_instance"),
+    ]
+
+
 def test_limits_that_fit_are_no_mistake_and_one_mib_more_is() -> None:
     fits = taken({"name": "web", "memory_max": "508M"}, redis=REDIS)
     assert fits.together == 1000

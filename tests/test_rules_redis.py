@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.stockpot.stack.plugins.plugin_utils import redis
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.redis import problems
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.redis import apart_problems, problems
 
 ROLE = Path(__file__).resolve().parent.parent / "roles/redis"
 GIVEN = {
@@ -32,9 +32,45 @@ def test_a_project_may_have_no_prefix() -> None:
     assert problems({**GIVEN, "redis_celery_key_prefix": "", "redis_cache_key_prefix": ""}) == []
 
 
+CACHE = {
+    "redis_instance": "shop-cache",
+    "redis_port": 6380,
+    "redis_users": ["cache"],
+    "redis_celery_password": "",
+    "redis_maxmemory_policy": "allkeys-lru",
+    "redis_appendonly": False,
+}
+
+
+def test_a_cache_alone_may_drop_and_forget_and_needs_no_password_of_celery_s() -> None:
+    assert problems({**GIVEN, **CACHE}) == []
+
+
+def test_a_prefix_fences_only_from_a_user_that_is_there() -> None:
+    prefixes = {"redis_celery_key_prefix": "cache:celery:"}
+    assert problems({**GIVEN, **CACHE, **prefixes}) == []
+    assert problems({**GIVEN, **prefixes}) != []
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"redis_port": 6379}, "redis_cache_instance: port is 6379, which redis_port is too"),
+        ({"redis_instance": ""}, "redis_cache_instance: name is , which redis_instance is too"),
+    ],
+)
+def test_two_on_a_host_differ(changes: dict[str, Any], said: str) -> None:
+    assert apart_problems(GIVEN, {**GIVEN, **CACHE}) == []
+    [problem] = apart_problems(GIVEN, {**GIVEN, **CACHE, **changes})
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"redis_maxmemory_policy": "volatile-lru"}, "redis_maxmemory_policy is volatile-lru, but the user celery"),
+        ({"redis_appendonly": False}, "redis_appendonly is false, but the user celery"),
+        ({**CACHE, "redis_cache_password": ""}, "redis_cache_password is empty"),
         ({"redis_admin_password": ""}, "redis_admin_password is empty"),
         ({"redis_extra_users": [{**USER, "password": ""}]}, "redis_extra_users: user reports has an empty password"),
         ({"redis_extra_users": [{**USER, "name": "a b"}]}, "redis_extra_users: 'a b' cannot be a user's name"),

@@ -120,6 +120,17 @@ def test_the_user_that_reloads_redis_can_do_nothing_else() -> None:
     assert not [line for line in written("redis", "users.acl.j2").splitlines() if line.startswith("user reload ")]
 
 
+def test_a_cache_alone_drops_and_keeps_nothing_and_has_one_user() -> None:
+    given = {"redis_users": ["cache"], "redis_maxmemory_policy": "allkeys-lru", "redis_appendonly": False}
+    lines = written("redis", "redis.conf.j2", **given).splitlines()
+    assert {"maxmemory-policy allkeys-lru", "appendonly no", 'save ""'} <= set(lines)
+    text = written("redis", "users.acl.j2", **given, redis_cache_key_prefix="")
+    assert [line.split()[1] for line in text.splitlines()] == ["default", "admin", "cache"]
+    assert "~*" in text.splitlines()[2].split()
+    text = written("redis", "users.acl.j2", redis_users=["celery"])
+    assert [line.split()[1] for line in text.splitlines()] == ["default", "admin", "celery"]
+
+
 def test_redis_settings_are_written_as_redis_spells_them() -> None:
     lines = written("redis", "redis.conf.j2", **EVERYTHING["redis"]).splitlines()
     wanted = {"slowlog-max-len 64", "lazyfree-lazy-expire yes", "rename-command A B", "rename-command C D", 'x ""'}

@@ -24,4 +24,10 @@ class ActionModule(ActionBase):
             lines = ["Nothing was changed. To be mended first:", *(f"- {problem}" for problem in found.problems)]
             return {**result, "failed": True, "msg": "\n".join(lines), "problems": found.problems}
         self._display.display(str(found.memory))
-        return {**result, "changed": False, "roles": stack.roles_of(variables, self._loader)}
+        return {
+            **result,
+            "changed": False,
+            "roles": stack.roles_of(variables, self._loader),
+            "redis_cache_moves": found.redis_cache_moves,
+            "redis_left": list(found.redis_left),
+        }

@@ -32,7 +32,8 @@ RETURN = r"""
 applications:
   description: >-
     For each application its C(units), a program of supervisor's among them as the unit of its name, its C(services) (Redis and PostgreSQL), C(ports) as variable and number, C(names) of its site,
-    and C(memory), what those of them that start with the host may take, by unit as their configuration writes it.
+    C(memory), what those of them that start with the host may take, by unit as their configuration writes it, and C(redis), by unit
+    the users of each of its Redis.
   type: dict
   returned: success
 site_in_nginx_conf:
@@ -59,7 +60,7 @@ class Host:
 
     def application(self, name: str) -> dict[str, Any]:
         """What is known of an application."""
-        empty: dict[str, Any] = {"units": [], "services": [], "ports": {}, "names": [], "memory": {}}
+        empty: dict[str, Any] = {"units": [], "services": [], "ports": {}, "names": [], "memory": {}, "redis": {}}
         return self.applications.setdefault(name, empty)
 
     def look(self) -> None:
@@ -109,8 +110,10 @@ class Host:
         if service.startswith("redis-server"):
             instance = service.partition("@")[2]
             settings = lines(self.root / f"etc/redis/redis{'-' + instance if instance else ''}.conf", " ")
-            self._port(known, "redis_port", settings.get("port"))
-            self._port(known, "redis_tls_port", settings.get("tls-port"))
+            self._port(known, f"redis_port of {service}" if known["redis"] else "redis_port", settings.get("port"))
+            self._port(known, f"redis_tls_port of {service}" if known["redis"] else "redis_tls_port", settings.get("tls-port"))
+            users = lines(self.root / f"etc/redis/users{'-' + instance if instance else ''}.acl", " ").get("user", [])
+            known["redis"][service] = [user.partition(" ")[0] for user in users]
             if (self.root / f"etc/systemd/system/multi-user.target.wants/{service}.service").is_symlink():
                 self._memory(known, service, settings.get("maxmemory"))
         if found := re.fullmatch(r"postgresql@(\d+)-(\w+)", service):

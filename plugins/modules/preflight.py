@@ -28,6 +28,15 @@ roles:
   type: list
   elements: str
   returned: success
+redis_cache_moves:
+  description: Whether the cache moves to a Redis of its own in this run.
+  type: bool
+  returned: success
+redis_left:
+  description: The instances of Redis that were the cache's own and are wanted no more.
+  type: list
+  elements: str
+  returned: success
 problems:
   description: A sentence for each mistake, for a reader that shows no line breaks.
   type: list

@@ -43,6 +43,10 @@ options:
     description: What CONFIG GET has to show, by setting.
     type: dict
     required: true
+  forgotten:
+    description: A pattern of keys to remove from the database 0; empty for none.
+    type: str
+    default: ""
   foretold:
     description: Whether a check only foretold that Redis is started or restarted; it is not asked then.
     type: bool
@@ -123,6 +127,26 @@ def differences(live: Mapping[str, str], wanted: Mapping[str, Any], default_user
     return found if "off" in flags else [*found, "the user default is not off"]
 
 
+def forget(redis: Redis, pattern: str, *, check_mode: bool) -> bool:
+    """Remove the keys of this pattern from the connection's database.
+
+    Args:
+        redis: a connection of somebody who may do everything.
+        pattern: as SCAN has it.
+        check_mode: remove none.
+
+    Returns:
+        Whether there were any.
+    """
+    found, cursor = False, ""
+    while cursor != "0":
+        cursor, keys = redis.ask("SCAN", cursor or "0", "MATCH", pattern, "COUNT", "1000")
+        found = found or bool(keys)
+        if keys and not check_mode:
+            redis.ask("UNLINK", *keys)
+    return found
+
+
 class Users:
     """Which users the running Redis has: those of the file when it started, or when this module last loaded it."""
 
@@ -179,6 +203,8 @@ def prove(given: Mapping[str, Any], *, check_mode: bool) -> tuple[bool, list[str
         users.note()
         # Redis 7.0 ends the connections of all users that it has loaded anew.
         redis = logged_in(given)
+    if given["forgotten"]:
+        changed = forget(redis, given["forgotten"], check_mode=check_mode) or changed
     flat = redis.ask("CONFIG", "GET", *given["settings"])
     live = dict(zip(flat[::2], flat[1::2], strict=False))
     return changed, differences(live, given["settings"], redis.ask("ACL", "GETUSER", "default"))
@@ -194,6 +220,7 @@ def main() -> None:
             "password": {"type": "str", "required": True, "no_log": True},
             "users_file": {"type": "path", "required": True},
             "settings": {"type": "dict", "required": True},
+            "forgotten": {"type": "str", "default": "", "no_log": False},
             "foretold": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

@@ -11,7 +11,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import examined, memory, neighbours, stack
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import examined, memory, neighbours, redis, stack
 
 # What a role is given as it stands in a variable of the deployment.
 WIRED = {"django_app_environment": ("app_environment", "app_connections"), "django_app_name": ("app_name",)}
@@ -35,6 +35,10 @@ class Found(NamedTuple):
     """A sentence for each mistake, with the variable, the fix and the file to edit; empty when nothing is wrong."""
     memory: memory.Memory
     """What the roles whose arguments are right may take of the host's memory."""
+    redis_cache_moves: bool = False
+    """Whether the cache moves to a Redis of its own in this run."""
+    redis_left: tuple[str, ...] = ()
+    """The instances of Redis that the cache leaves in this run."""
 
 
 def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, Any] = NOBODY) -> Found:
@@ -55,18 +59,50 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
             right[role] = given
         # A secret that is missing is missed once, by its name in the vault.
         found += [problem for problem in wrong if stack.SECRETS.get(subject(problem), ("-",))[0] not in told]
+    own_cache, wrong = cache_of(variables, loader) if "redis" in right else ({}, [])
+    found += [problem for problem in wrong if problem not in told]
+    if own_cache:
+        found += redis.apart_problems(right["redis"], own_cache)
+        right[memory.CACHE] = own_cache
     host, facts = variables["inventory_hostname"], variables["ansible_facts"]
     taken = memory.of_host(host, facts["memtotal_mb"], right)
     named, _ = arguments.typed({"app_name": stack.OPTIONS["app_name"]}, settled, loader)
+    moves, left = False, ()
     if application := named.get("app_name"):
-        found += neighbours.problems(neighbours.wanted(application, host, right, facts), seen)
+        want = neighbours.wanted(application, host, right, facts)
+        found += neighbours.problems(want, seen)
+        moves, left = neighbours.cache_moves(want, seen), tuple(neighbours.left(want, seen))
         taken.shares.extend(neighbours.shares(application, seen, facts["memtotal_mb"]))
     typed, wrong = arguments.typed(stack.MEMORY, variables, loader)
     found += wrong or memory.problems(taken, typed["memory_overcommit_percent"])
     where = Places(variables)
     return Found(
-        [where.added_to(problem) for problem in dict.fromkeys(found) if not is_echo(problem, found, variables)], taken
+        [where.added_to(problem) for problem in dict.fromkeys(found) if not is_echo(problem, found, variables)],
+        taken,
+        moves,
+        left,
     )
+
+
+def cache_of(variables: Mapping[str, Any], loader: DataLoader) -> tuple[dict[str, Any], list[str]]:
+    """What the role redis is given for the cache's own Redis, empty where it has none; and what is wrong with that, by the name of
+    the operator's variable."""
+    named, wrong = arguments.typed({"redis_cache_arguments": {"type": "dict"}}, variables, loader)
+    if wrong or not named.get("redis_cache_arguments"):
+        # What keeps it from being computed is told by its own name.
+        return {}, []
+    given, wrong = examined("redis", {**variables, **named["redis_cache_arguments"]}, loader)
+    own = "|".join(stack.OPTIONS["redis_cache_instance"]["options"])
+    told = [
+        re.sub(
+            rf"\bredis_({own})\b",
+            r"redis_cache_instance: \1",
+            problem.replace("redis_instance is", "redis_name is"),
+            count=1,
+        )
+        for problem in wrong
+    ]
+    return {} if wrong else given, told
 
 
 def is_echo(problem: str, found: list[str], variables: Mapping[str, Any]) -> bool:

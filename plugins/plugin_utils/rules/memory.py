@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from ansible_collections.stockpot.stack.plugins.plugin_utils import rabbitmq, redis
 
 MEBIBYTE = 1024**2
+# The arguments of the role redis for the cache's own, among those of the roles.
+CACHE = "redis (cache)"
 # Debian, SSH, the journal and nginx.
 SYSTEM_MEGABYTES = 192
 # Redis while it rewrites its append-only file, RabbitMQ while it collects garbage, and PostgreSQL's connections and maintenance, beside what they keep.
@@ -65,12 +67,16 @@ def of_host(host: str, megabytes: int, given: Mapping[str, Mapping[str, Any]]) -
     Args:
         host: its name.
         megabytes: its memory in MiB.
-        given: by role, the arguments of those that the host gets.
+        given: by role, the arguments of those that the host gets; by CACHE those of the cache's own Redis.
     """
     shares = [Share("the system", SYSTEM_MEGABYTES, "")]
-    if arguments := given.get("redis"):
-        data = redis.memory_bytes(arguments["redis_maxmemory"], arguments["redis_memory_percent"], megabytes)
-        shares.append(Share("Redis", int(data * OVERHEAD) // MEBIBYTE, "redis_maxmemory"))
+    for role, name, variable in (
+        ("redis", "Redis", "redis_maxmemory"),
+        (CACHE, "the cache's Redis", "redis_cache_instance"),
+    ):
+        if arguments := given.get(role):
+            data = redis.memory_bytes(arguments["redis_maxmemory"], arguments["redis_memory_percent"], megabytes)
+            shares.append(Share(name, int(data * OVERHEAD) // MEBIBYTE, variable))
     if arguments := given.get("rabbitmq"):
         kept = rabbitmq.memory_bytes(arguments["rabbitmq_memory"], arguments["rabbitmq_memory_percent"], megabytes)
         shares.append(Share("RabbitMQ", int(kept * OVERHEAD) // MEBIBYTE, "rabbitmq_memory"))

@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.memory import OVERHEAD, Share, limit_megabytes
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.memory import CACHE, OVERHEAD, Share, limit_megabytes
 
 # System users and groups that an application has beside its own name.
 SUFFIXES = ("", "-flower", "-media")
 MEBIBYTE = 1024**2
+# The port of the cache's own Redis as an operator knows it.
+CACHE_PORT = "redis_cache_instance: port"
+CACHE_TLS_PORT = "redis_cache_instance: tls_port"
 SIZES = {"B": 1, "kB": 1024, "MB": MEBIBYTE, "GB": 1024**3, "TB": 1024**4}
 
 
@@ -30,6 +33,8 @@ class Wanted(NamedTuple):
     """The names of its site; empty where it has none on this host."""
     nginx_ports: list[int]
     """Where nginx is to listen; empty where it has no site on this host."""
+    cache: str
+    """The service of the cache's own Redis; empty where it has none."""
 
 
 def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> Wanted:
@@ -38,7 +43,7 @@ def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], 
     Args:
         application: the deployment's.
         host: its name.
-        right: by role, the arguments; roles whose arguments are wrong are left out.
+        right: by role, and by CACHE for the cache's own Redis, the arguments; roles whose arguments are wrong are left out.
         facts: the host's.
     """
     redis, postgresql, nginx, flower = (right.get(role, {}) for role in ("redis", "postgresql", "nginx", "flower"))
@@ -50,11 +55,15 @@ def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], 
         if port and process["name"] == "web":
             ports["web_port"] = int(port[1])
     if redis:
-        instance = redis["redis_instance"]
-        services.append(f"redis-server@{instance}" if instance else "redis-server")
+        services.append(redis_service(redis))
         ports["redis_port"] = redis["redis_port"]
         if redis["redis_tls"]:
             ports["redis_tls_port"] = redis["redis_tls_port"]
+    if own_cache := right.get(CACHE, {}):
+        services.append(redis_service(own_cache))
+        ports[CACHE_PORT] = own_cache["redis_port"]
+        if own_cache["redis_tls"]:
+            ports[CACHE_TLS_PORT] = own_cache["redis_tls_port"]
     if postgresql:
         version = {"12": "15", "13": "17"}[facts["distribution_major_version"]]
         services.append(f"postgresql@{version}-{postgresql['postgresql_cluster']}")
@@ -69,7 +78,30 @@ def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], 
         ports=ports,
         names=list(nginx.get("nginx_server_names", ())),
         nginx_ports=[nginx["nginx_http_port"], nginx["nginx_https_port"]] if nginx else [],
+        cache=redis_service(own_cache) if own_cache else "",
     )
+
+
+def redis_service(given: Mapping[str, Any]) -> str:
+    """The service of the Redis that has these arguments of the role."""
+    return f"redis-server@{given['redis_instance']}" if given["redis_instance"] else "redis-server"
+
+
+def cache_moves(want: Wanted, found: Mapping[str, Any]) -> bool:
+    """Whether the cache is to have a Redis of its own, and its user is still in the one that it has left."""
+    known = found["applications"].get(want.application, {}).get("redis", {})
+    others = set(want.services) - {want.cache}
+    return bool(want.cache) and any("cache" in users for service, users in known.items() if service in others)
+
+
+def left(want: Wanted, found: Mapping[str, Any]) -> list[str]:
+    """The instances of Redis that were the application's cache alone and are wanted no more."""
+    known = found["applications"].get(want.application, {}).get("redis", {})
+    return [
+        service.partition("@")[2]
+        for service, users in known.items()
+        if users and "celery" not in users and "@" in service and service not in want.services
+    ]
 
 
 def problems(want: Wanted, found: Mapping[str, Any]) -> list[str]:
@@ -81,7 +113,8 @@ def problems(want: Wanted, found: Mapping[str, Any]) -> list[str]:
     """
     others = {name: known for name, known in found["applications"].items() if name != want.application}
     taken = {port for known in others.values() for port in known["ports"].values()}
-    told = [*_same_name(want, found["applications"].get(want.application, {}))]
+    own = found["applications"].get(want.application, {})
+    told = list(_same_name(want, own)) or list(_messages(want, own))
     for name, known in others.items():
         told += [
             *_names(want, name, known),
@@ -102,6 +135,18 @@ def _same_name(want: Wanted, known: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _messages(want: Wanted, known: Mapping[str, Any]) -> Iterator[str]:
+    """Whoever names another Redis for the broker leaves queued tasks behind, and a Redis that goes on for nobody."""
+    wanted_redis = [service for service in want.services if service.startswith("redis-server")]
+    for service, users in known.get("redis", {}).items():
+        if wanted_redis and service not in wanted_redis and "celery" in users:
+            yield (
+                f"redis_instance means {wanted_redis[0]}, but the queued tasks of {want.application} on {want.host} are in {service}: set "
+                f"redis_instance: '{service.partition('@')[2]}' again. If that one is to be given up, tasks and all: "
+                f"`systemctl disable --now {service}`, and remove /etc/systemd/system/{service}.service.d/application.conf."
+            )
+
+
 def _names(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:
     own = {f"{want.application}{suffix}" for suffix in SUFFIXES}
     users = own & {f"{name}{suffix}" for suffix in SUFFIXES}
@@ -118,6 +163,12 @@ def _names(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:
 def _services(want: Wanted, name: str, known: Mapping[str, Any], taken: set[int]) -> Iterator[str]:
     for service in want.services:
         if service not in known["services"]:
+            continue
+        if service == want.cache:
+            yield (
+                f"redis_cache_instance: {service} on {want.host} is a Redis of {name}, another application there: give this one another "
+                f"name: redis_cache_instance: {{name: {want.application}-cache, port: {_free(want.ports[CACHE_PORT], taken)}}}."
+            )
             continue
         if service.startswith("redis-server"):
             variable, port, what = "redis_instance", "redis_port", "Redis"

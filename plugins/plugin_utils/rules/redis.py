@@ -16,7 +16,26 @@ MAIN_PORT = 6379
 
 def problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the arguments of the role redis; a sentence each, without a secret in it."""
-    return [*_instance(given), *_users(given), *_prefixes(given), *_numbers(given), *_settings(given), *_tls(given)]
+    return [*_instance(given), *_users(given), *_kept(given), *_prefixes(given), *_numbers(given), *_settings(given), *_tls(given)]
+
+
+def apart_problems(main: Mapping[str, Any], cache: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the cache's own Redis beside the other one, by the operator's variable.
+
+    Args:
+        main: the arguments of the role for the one that has broker and results.
+        cache: those for the cache's.
+    """
+    found = []
+    if cache["redis_port"] == main["redis_port"]:
+        found.append(
+            f"redis_cache_instance: port is {cache['redis_port']}, which redis_port is too: give the cache's Redis another one."
+        )
+    if cache["redis_instance"] == main["redis_instance"]:
+        found.append(
+            f"redis_cache_instance: name is {cache['redis_instance']}, which redis_instance is too: give the cache's Redis another one."
+        )
+    return found
 
 
 def _instance(given: Mapping[str, Any]) -> list[str]:
@@ -24,9 +43,9 @@ def _instance(given: Mapping[str, Any]) -> list[str]:
     if not name:
         return []
     found = []
-    if not re.fullmatch(r"(?!appendonlydir$)[a-z][a-z0-9-]{0,24}", name):
+    if not re.fullmatch(r"(?!appendonlydir$)[a-z][a-z0-9-]{0,31}", name):
         found.append(
-            f"redis_instance is {name!r}: it names a unit and files; take at most 25 lower-case letters, digits and dashes, a letter first."
+            f"redis_instance is {name!r}: it names a unit and files; take at most 32 lower-case letters, digits and dashes, a letter first."
         )
     if given["redis_port"] == MAIN_PORT:
         found.append(
@@ -39,7 +58,7 @@ def _users(given: Mapping[str, Any]) -> list[str]:
     found = [
         f"redis_{user}_password is empty: give it a long random value."
         for user in OWN_USERS
-        if not given[f"redis_{user}_password"]
+        if user in ("admin", *given["redis_users"]) and not given[f"redis_{user}_password"]
     ]
     names = {*OWN_USERS, RELOAD_USER}
     for user in given["redis_extra_users"]:
@@ -54,6 +73,24 @@ def _users(given: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _kept(given: Mapping[str, Any]) -> list[str]:
+    """Messages and results may neither be dropped nor forgotten."""
+    if "celery" not in given["redis_users"]:
+        return []
+    found = []
+    if (policy := given["redis_maxmemory_policy"]) != "noeviction":
+        found.append(
+            f"redis_maxmemory_policy is {policy}, but the user celery is among redis_users: a full Redis would drop queued tasks. Leave "
+            "noeviction here, and give the cache a Redis of its own."
+        )
+    if not given["redis_appendonly"]:
+        found.append(
+            "redis_appendonly is false, but the user celery is among redis_users: a restart would lose queued tasks. Leave it true here, "
+            "and give the cache a Redis of its own."
+        )
+    return found
+
+
 def _prefixes(given: Mapping[str, Any]) -> list[str]:
     cache, celery = given["redis_cache_key_prefix"], given["redis_celery_key_prefix"]
     found = [
@@ -62,7 +99,12 @@ def _prefixes(given: Mapping[str, Any]) -> list[str]:
         if not re.fullmatch(r"([A-Za-z0-9_.:-]*[:_.-])?", given[name])
     ]
     # Without a prefix a user has all keys.
-    if cache and celery and (cache.startswith(celery) or celery.startswith(cache)):
+    if (
+        {"cache", "celery"} <= set(given["redis_users"])
+        and cache
+        and celery
+        and (cache.startswith(celery) or celery.startswith(cache))
+    ):
         found.append(
             "redis_celery_key_prefix and redis_cache_key_prefix: neither may begin with the other; change one."
         )

@@ -126,6 +126,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
         for part in authority.Pair._fields
     },
     "service_tls_folder": {"type": "str", "description": "Where a server's certificates are."},
+    "redis_cache_instance": {
+        "type": "dict",
+        "description": "The cache's own Redis; {} for none.",
+        "options": {
+            "port": {"type": "int"},
+            "tls_port": {"type": "int"},
+            "name": {"type": "str"},
+            "maxmemory": {"type": "str"},
+            "memory_percent": {"type": "int"},
+            "maxmemory_policy": {"type": "str"},
+        },
+    },
     "site_health_path": {"type": "str", "description": "The page that a site that works answers; empty for none."},
     "site_names": {"type": "list", "elements": "str", "description": "The site's host names, the main one first."},
     **{
@@ -285,6 +297,18 @@ def _firewall(given: Given) -> list[str]:
         f"firewall_enabled is false, but {', '.join(servers)} talk over a network: whoever is in it reaches their services, too. Take it "
         "out, or set firewall_elsewhere: true, if another firewall keeps strangers away."
     ]
+
+
+def _cache_instance(given: Given) -> list[str]:
+    own, hosts = given["redis_cache_instance"], given["topology_redis"]
+    if own and "port" not in own:
+        return ["redis_cache_instance has no port: give it one that nothing else on its host has, such as 6380."]
+    if own and len(hosts) > 1:
+        return [
+            f"redis_cache_instance is set, but the group redis holds {', '.join(hosts)}: each would have a cache apart from the others'. Set "
+            "it to {}, or set cache_url to a Redis that is elsewhere."
+        ]
+    return []
 
 
 def _secrets(given: Given) -> list[str]:
@@ -511,7 +535,7 @@ def _flower(given: Given) -> list[str]:
 
 
 RULES: tuple[Callable[[Given], list[str]], ...] = (
-    *(_groups, _firewall, _archive, _scheduler, _gevent, _secrets, _workers, _processes, _time_limits, _uploads),
+    *(_groups, _firewall, _archive, _scheduler, _gevent, _cache_instance, _secrets, _workers, _processes, _time_limits, _uploads),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
     *(_authority, _signing, _web_tls),
 )
