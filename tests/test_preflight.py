@@ -193,6 +193,23 @@ def test_what_another_application_has_is_refused_with_the_file_to_edit(tmp_path:
     assert preflight.look(variables_of(tmp_path, loader, {}), DataLoader(), seen).problems == []
 
 
+def test_a_managed_redis_and_postgresql_are_an_address_each(problems: Callable[..., list[str]]) -> None:
+    """No secret of ours is asked for what is not ours, and no group needs a host."""
+    managed = {
+        "broker_url": "redis://default:secret@redis.provider.example:6379/5",
+        "result_backend_url": "redis://default:secret@redis.provider.example:6379/6",
+        "cache_url": "redis://default:secret@redis.provider.example:6379/7",
+        "database_url": "postgresql://customer-17:secret@postgresql.provider.example:5432/webshop",
+        "redis_celery_key_prefix": "",
+        "redis_cache_key_prefix": "",
+    }
+    ours = {name: "" for name in GOOD if name.startswith(("vault_redis_", "vault_postgresql_"))}
+    assert problems(managed | ours, {"redis": [], "postgresql": []}) == []
+    del managed["cache_url"]
+    [sentence] = problems(managed | ours, {"redis": [], "postgresql": []})
+    assert sentence.startswith("cache_url cannot be computed")
+
+
 def test_a_cache_may_have_a_redis_of_its_own(tmp_path: Path, problems: Callable[..., list[str]]) -> None:
     """By one line: its address, its user, and the order of the processes go with it; both fit where one did."""
     own = {"redis_cache_instance": {"port": 6380}}
