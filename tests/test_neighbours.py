@@ -121,7 +121,7 @@ def test_an_application_and_what_it_has_are_seen(seen: dict[str, Any]) -> None:
                     "postgresql@17-main": "64MB",
                     "redis-server": str(100 * 1024**2),
                 },
-                "redis": {"redis-server": ["default", "admin", "cache", "celery"]},
+                "redis": {"redis-server": ["default", "admin", "cache", "celery", "reload"]},
             }
         },
         "site_in_nginx_conf": "",
@@ -228,7 +228,7 @@ def test_an_application_that_was_taken_away_keeps_its_ports_and_takes_no_memory(
     assert neighbours.shares("blog", waiting, 4000) == []
 
 
-CACHE = {"redis_instance": "shop-cache", "redis_port": 6381}
+CACHE = {"redis_instance": "shop-cache", "redis_port": 6381, "redis_tls": False}
 # The first application itself, with one Redis.
 SHOP = {"application": "shop", "instance": "", "redis_port": 6379, "cluster": "main", "names": ["shop.test"]}
 

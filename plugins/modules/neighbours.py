@@ -111,7 +111,9 @@ class Host:
             instance = service.partition("@")[2]
             settings = lines(self.root / f"etc/redis/redis{'-' + instance if instance else ''}.conf", " ")
             self._port(known, f"redis_port of {service}" if known["redis"] else "redis_port", settings.get("port"))
-            self._port(known, f"redis_tls_port of {service}" if known["redis"] else "redis_tls_port", settings.get("tls-port"))
+            self._port(
+                known, f"redis_tls_port of {service}" if known["redis"] else "redis_tls_port", settings.get("tls-port")
+            )
             users = lines(self.root / f"etc/redis/users{'-' + instance if instance else ''}.acl", " ").get("user", [])
             known["redis"][service] = [user.partition(" ")[0] for user in users]
             if (self.root / f"etc/systemd/system/multi-user.target.wants/{service}.service").is_symlink():

@@ -16,7 +16,15 @@ MAIN_PORT = 6379
 
 def problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the arguments of the role redis; a sentence each, without a secret in it."""
-    return [*_instance(given), *_users(given), *_kept(given), *_prefixes(given), *_numbers(given), *_settings(given), *_tls(given)]
+    return [
+        *_instance(given),
+        *_users(given),
+        *_kept(given),
+        *_prefixes(given),
+        *_numbers(given),
+        *_settings(given),
+        *_tls(given),
+    ]
 
 
 def apart_problems(main: Mapping[str, Any], cache: Mapping[str, Any]) -> list[str]:

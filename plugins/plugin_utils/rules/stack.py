@@ -535,7 +535,19 @@ def _flower(given: Given) -> list[str]:
 
 
 RULES: tuple[Callable[[Given], list[str]], ...] = (
-    *(_groups, _firewall, _archive, _scheduler, _gevent, _cache_instance, _secrets, _workers, _processes, _time_limits, _uploads),
+    *(
+        _groups,
+        _firewall,
+        _archive,
+        _scheduler,
+        _gevent,
+        _cache_instance,
+        _secrets,
+        _workers,
+        _processes,
+        _time_limits,
+        _uploads,
+    ),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
     *(_authority, _signing, _web_tls),
 )
