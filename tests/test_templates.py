@@ -22,6 +22,8 @@ GIVEN: dict[str, dict[str, Any]] = {
         "django_app_settings_module": "config.settings",
     },
     "certificates": {"certificates_application": "shop", "certificates_names": ["data-1", "10.0.0.3"]},
+    "firewall": {"firewall_application": "shop"},
+    "rabbitmq": {"rabbitmq_application": "shop"},
     "flower": {
         "flower_application": "shop",
         "flower_broker_url": "redis://celery:secret@127.0.0.1:6379/1",
@@ -29,6 +31,14 @@ GIVEN: dict[str, dict[str, Any]] = {
     },
 }
 EVERYTHING: dict[str, dict[str, Any]] = {
+    "rabbitmq": {
+        "rabbitmq_bind_addresses": ["127.0.0.1", "fd00::2"],
+        "rabbitmq_settings": {"channel_max": 128, "proxy_protocol": False},
+    },
+    "firewall": {
+        "firewall_services": [{"name": "Redis", "ports": [6379], "addresses": ["10.0.0.5", "fd00::5"]}],
+        "firewall_extra_services": [{"name": "VPN", "ports": [51820], "addresses": ["0.0.0.0/0"], "protocol": "udp"}],
+    },
     "redis": {
         "redis_bind_addresses": ["127.0.0.1", "10.0.0.2"],
         "redis_celery_fanout_exchanges": ["broadcast"],
