@@ -149,7 +149,7 @@ def test_a_server_is_not_taken_for_another(service: str) -> None:
 
 def test_what_makes_certificates_is_for_root_alone_and_a_key_for_its_service(site: str) -> None:
     for name, owners in (("fleet-data", {"redis", "postgres"}), (WEB[0], {"stockpot"}), ("fleet-proxy", set())):
-        listed = server(name).check_output(f"stat --format='%%n %%a %%U %%G' {FOLDER}/*.pem").splitlines()
+        listed = server(name).check_output(f"stat --format=%s {FOLDER}/*.pem", "%n %a %U %G").splitlines()
         modes = {line.split()[0].rpartition("/")[2]: line.split()[1:] for line in listed}
         assert modes.pop("authority.pem") == ["644", "root", "root"]
         assert modes.pop("intermediate.pem") == ["600", "root", "root"]
