@@ -149,7 +149,7 @@ def test_a_server_is_not_taken_for_another(service: str) -> None:
 
 def test_what_makes_certificates_is_for_root_alone_and_a_key_for_its_service(site: str) -> None:
     for name, owners in (("fleet-data", {"redis", "postgres"}), (WEB[0], {"stockpot"}), ("fleet-proxy", set())):
-        listed = server(name).check_output(f"stat --format='%%n %%a %%U %%G' {FOLDER}/*.pem").splitlines()
+        listed = server(name).check_output(f"stat --format=%s {FOLDER}/*.pem", "%n %a %U %G").splitlines()
         modes = {line.split()[0].rpartition("/")[2]: line.split()[1:] for line in listed}
         assert modes.pop("authority.pem") == ["644", "root", "root"]
         assert modes.pop("intermediate.pem") == ["600", "root", "root"]
@@ -205,3 +205,31 @@ def test_a_run_renews_too_and_the_next_one_changes_nothing(site: str, converge_a
     assert all(shown(service) == written(service) for service in SERVICES)
     again = converge_again()
     assert set(re.findall(r"changed=(\d+)", again.stdout)) == {"0"}, again.stdout[-4000:]
+
+
+SEND = """
+import os
+from celery import Celery
+unsigned = Celery(broker=os.environ["CELERY_BROKER_URL"], backend=os.environ["CELERY_RESULT_BACKEND"])
+prefix = {"global_keyprefix": os.environ["CELERY_KEY_PREFIX"]}
+unsigned.conf.update(broker_transport_options=prefix, result_backend_transport_options=prefix)
+from config.celery import app
+sent = []
+for one in (unsigned, app, unsigned, app):
+    sent.append(one.send_task("celery.accumulate", args=["done"], kwargs={"index": 0}, queue="default"))
+    if one is app:
+        sent[-1].get(timeout=60)
+print(*(app.AsyncResult(task.id).state for task in sent))
+"""
+
+
+def test_a_message_that_is_not_signed_is_not_run() -> None:
+    """Whoever has the broker's address and password, and not the key, has no task run."""
+    states = server(WEB[0]).check_output("stockpot-python -c %s", SEND)
+    assert states.split()[-4:] == ["PENDING", "SUCCESS", "PENDING", "SUCCESS"]
+
+
+def test_the_key_that_signs_is_for_the_application_alone() -> None:
+    found = server(WEB[0]).check_output("stat --format=%s /etc/stockpot/files/celery-signing/key.pem", "%a %U %G")
+    assert found == "640 root stockpot"
+    assert not server("fleet-data").file("/etc/stockpot/files").exists
