@@ -59,7 +59,9 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
     named, _ = arguments.typed({"app_name": stack.OPTIONS["app_name"]}, variables, loader)
     if application := named.get("app_name"):
         found += neighbours.problems(neighbours.wanted(application, host, right, facts), seen)
-        taken.shares.extend(neighbours.shares(application, seen, facts["memtotal_mb"]))
+        taken.shares.extend(
+            neighbours.shares(application, seen, facts["memtotal_mb"], has_rabbitmq="rabbitmq" in right)
+        )
     typed, wrong = arguments.typed(stack.MEMORY, variables, loader)
     found += wrong or memory.problems(taken, typed["memory_overcommit_percent"])
     where = Places(variables)
