@@ -361,7 +361,14 @@ def test_an_app_says_where_its_tasks_go_and_how_long_they_may_take(
     late = {"time_limit": common, "soft_time_limit": None, "acks_late": True, "priority": None}
     assert facts.pop("tasks") == [
         {"name": "orders.pay", "queue": "by_name", **late},
-        {"name": "orders.print", "queue": "by_itself", "time_limit": 5000, "soft_time_limit": None, "acks_late": False, "priority": None},
+        {
+            "name": "orders.print",
+            "queue": "by_itself",
+            "time_limit": 5000,
+            "soft_time_limit": None,
+            "acks_late": False,
+            "priority": None,
+        },
         {"name": "orders.rest", "queue": "plain", **late},
         {"name": "orders.ship", "queue": "by_function", **late},
     ]

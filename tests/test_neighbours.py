@@ -83,7 +83,9 @@ def test_applications_share_one_rabbitmq_and_what_it_is_given(tmp_path: Path) ->
     put(tmp_path, "etc/systemd/system/rabbitmq-server.service.d/shop.conf", mark)
     put(tmp_path, "etc/rabbitmq/rabbitmq.conf", render("rabbitmq", "rabbitmq.conf.j2", **written))
     (units / "multi-user.target.wants").mkdir()
-    (units / "multi-user.target.wants/rabbitmq-server.service").symlink_to("/lib/systemd/system/rabbitmq-server.service")
+    (units / "multi-user.target.wants/rabbitmq-server.service").symlink_to(
+        "/lib/systemd/system/rabbitmq-server.service"
+    )
     seen = look(tmp_path)
     assert seen["applications"]["shop"]["memory"] == {"rabbitmq-server": "512000000"}
     assert neighbours.problems(neighbours.wanted("blog", "web-1", {"rabbitmq": RABBITMQ}, FACTS), seen) == []

@@ -710,8 +710,16 @@ def test_rabbitmq_is_the_broker_by_one_variable(problems: Callable[..., list[str
         ({}, ["server-1"], "vault_rabbitmq_celery_password is missing: .*vault.yml"),
         (RABBITMQ, [], "broker_url cannot be computed, because the group rabbitmq has no host: .*main.yml"),
         (RABBITMQ, ["server-1", "server-2"], "The group rabbitmq holds server-1, server-2: one server is supported"),
-        ({**RABBITMQ, "rabbitmq_memory": "2GB"}, ["server-1"], "memory_overcommit_percent is 100, but .* RabbitMQ 2861"),
-        ({**RABBITMQ, "celery_visibility_timeout": 3600}, ["server-1"], "celery_visibility_timeout is 3600 s, .* queues"),
+        (
+            {**RABBITMQ, "rabbitmq_memory": "2GB"},
+            ["server-1"],
+            "memory_overcommit_percent is 100, but .* RabbitMQ 2861",
+        ),
+        (
+            {**RABBITMQ, "celery_visibility_timeout": 3600},
+            ["server-1"],
+            "celery_visibility_timeout is 3600 s, .* queues",
+        ),
     ],
 )
 def test_what_keeps_rabbitmq_from_being_the_broker_is_named(

@@ -14,7 +14,14 @@ from ansible_collections.stockpot.stack.plugins.modules.rabbitmq_live import (
     steps,
 )
 
-ADMIN = {"name": "shop-admin", "password": "secret", "tags": ["administrator"], "configure": ".*", "write": ".*", "read": ".*"}
+ADMIN = {
+    "name": "shop-admin",
+    "password": "secret",
+    "tags": ["administrator"],
+    "configure": ".*",
+    "write": ".*",
+    "read": ".*",
+}
 CELERY = {**ADMIN, "name": "shop-celery", "tags": []}
 POLICY = {"pattern": "^a", "apply-to": "queues", "priority": 0, "definition": {"delivery-limit": 9}}
 GIVEN = {

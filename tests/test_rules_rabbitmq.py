@@ -42,7 +42,10 @@ def test_what_ships_has_no_mistake() -> None:
         ({"rabbitmq_port": 15672}, "rabbitmq_management_port is 15672, which is rabbitmq_port"),
         ({"rabbitmq_consumer_timeout": 5}, "rabbitmq_consumer_timeout is 5"),
         ({"rabbitmq_delivery_limit": 0}, "rabbitmq_delivery_limit is 0"),
-        ({"rabbitmq_settings": {"listeners.tcp.default": 1}}, "rabbitmq_settings: listeners.tcp.default belongs to the role"),
+        (
+            {"rabbitmq_settings": {"listeners.tcp.default": 1}},
+            "rabbitmq_settings: listeners.tcp.default belongs to the role",
+        ),
         ({"rabbitmq_settings": {"consumer_timeout": 1}}, "rabbitmq_settings: consumer_timeout belongs to the role"),
         ({"rabbitmq_settings": {"a": "b\nc = d"}}, "rabbitmq_settings: a has several lines"),
     ],

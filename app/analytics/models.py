@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.urls import reverse
 
+
 class Report(OutboxRow):
     """Orders and revenue day by day; `position` days are done, and a new worker goes on from there."""
 

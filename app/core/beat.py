@@ -26,7 +26,12 @@ RENEWAL = 5
 LOOK = 1.0
 # Of a connection to Redis.
 REDIS = ("redis://", "rediss://")
-LIMITS: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 1, "socket_keepalive": True, "health_check_interval": 30}
+LIMITS: dict[str, Any] = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 1,
+    "socket_keepalive": True,
+    "health_check_interval": 30,
+}
 # One that ends keeps its turn for so long: the next one sends nothing in the same second.
 PAUSE = 1
 
@@ -50,7 +55,10 @@ class Turn:
             by = None if self.is_held else self.client.get(self.lock.name)
         except RedisError as error:
             self.is_held = False
-            self._say(logging.CRITICAL, f"No schedule runs: the Redis that says whose turn it is is away ({type(error).__name__}).")
+            self._say(
+                logging.CRITICAL,
+                f"No schedule runs: the Redis that says whose turn it is is away ({type(error).__name__}).",
+            )
             return False
         if self.is_held:
             self._say(logging.INFO, "This Beat sends the schedules.")
@@ -124,10 +132,15 @@ class Guard:
 @beat_init.connect
 def guard(sender: Service, **kwargs: object) -> None:
     conf = sender.app.conf
-    stores = ((conf.broker_url, conf.broker_transport_options), (conf.result_backend, conf.result_backend_transport_options))
+    stores = (
+        (conf.broker_url, conf.broker_transport_options),
+        (conf.result_backend, conf.result_backend_transport_options),
+    )
     url, options = next(((url, of) for url, of in stores if url and url.startswith(REDIS)), ("", {}))
     if not url:
-        logger.warning("Neither broker nor results are a Redis's: nothing keeps a second Beat from sending the schedules too.")
+        logger.warning(
+            "Neither broker nor results are a Redis's: nothing keeps a second Beat from sending the schedules too."
+        )
         return
     Guard(
         sender,

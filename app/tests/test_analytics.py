@@ -11,7 +11,6 @@ from analytics.models import Report
 from analytics.tasks import daily_report, generate_reports
 from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
-from core import outbox
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.test import Client

@@ -266,7 +266,9 @@ def differences(api: Api, settings: Mapping[str, Any]) -> list[str]:
     found = []
     wanted = {name: value for name, value in settings.items() if name != "listeners"}
     for node in api.ask("GET", "nodes"):
-        found += [f"{name} is {node.get(name)}, not {value}" for name, value in wanted.items() if node.get(name) != value]
+        found += [
+            f"{name} is {node.get(name)}, not {value}" for name, value in wanted.items() if node.get(name) != value
+        ]
         alarms = [name for name in ("mem_alarm", "disk_free_alarm") if node.get(name)]
         found += [f"{name} is raised, so publishers wait" for name in alarms]
     if "listeners" in settings:

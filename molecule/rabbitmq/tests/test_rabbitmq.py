@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import managed
@@ -34,7 +33,9 @@ except Exception as error:
     print(type(error).__name__, error)
 """
 # In the project: what its own app says of tasks, queues and workers.
-PROJECT = "import json, sys, time\nfrom config.celery import app\nimport django\ndjango.setup()\nfrom core import broker\n"
+PROJECT = (
+    "import json, sys, time\nfrom config.celery import app\nimport django\ndjango.setup()\nfrom core import broker\n"
+)
 
 
 @pytest.fixture
@@ -228,7 +229,9 @@ def test_workers_whose_connections_are_cut_connect_again(
 
 def test_the_watch_has_a_worker_consume_again_what_it_left(host: Host, wait_until: Wait) -> None:
     """It asks by RabbitMQ what a worker consumes, and tells it."""
-    node = project(host, "print(json.dumps([n for n in app.control.inspect(timeout=2).ping() if n.startswith('sweep@')]))")
+    node = project(
+        host, "print(json.dumps([n for n in app.control.inspect(timeout=2).ping() if n.startswith('sweep@')]))"
+    )
     cancel = f"print(json.dumps(app.control.cancel_consumer('sweep', destination={node!r}, reply=True)))"
     assert project(host, cancel)
     consumed = f"print(json.dumps([q['name'] for q in app.control.inspect({node!r}).active_queues()[{node[0]!r}]]))"
@@ -259,7 +262,9 @@ def test_flower_knows_how_much_waits(host: Host, wait_until: Wait) -> None:
     assert wait_until(lambda: {queue["name"] for queue in ask()} >= {"critical", "sweep"})
 
 
-def test_workers_are_drained_and_restarted(host: Host, host_name: str, shop: Shop, converge_again: Callable[..., Any]) -> None:
+def test_workers_are_drained_and_restarted(
+    host: Host, host_name: str, shop: Shop, converge_again: Callable[..., Any]
+) -> None:
     """As an operator does before work on a server."""
     for action in ("drain", "restart"):
         run = converge_again("-e", "workers=critical", limit=host_name, playbook=f"../../playbooks/{action}.yml")
@@ -288,7 +293,9 @@ def test_a_new_password_takes_effect_and_the_old_one_is_dead(
 ) -> None:
     """Also that of the administrator, whom nobody can ask then; nothing restarts for it, and the run shows neither."""
     main = host.check_output("systemctl show -P MainPID rabbitmq-server")
-    new = {f"vault_rabbitmq_{user}_password": f"another {user} password, long enough" for user in ("admin", "monitoring")}
+    new = {
+        f"vault_rabbitmq_{user}_password": f"another {user} password, long enough" for user in ("admin", "monitoring")
+    }
     run = converge_again("-e", json.dumps(new), limit=host_name, playbook="role.yml")
     assert run.returncode == 0, run.stdout
     assert not [password for password in (*new.values(), *passwords.values()) if password in run.stdout]
@@ -300,7 +307,11 @@ def test_a_new_password_takes_effect_and_the_old_one_is_dead(
 
 def test_a_mistake_is_refused_before_any_change(host_name: str, converge_again: Callable[..., Any]) -> None:
     """Each with its variable."""
-    bad = {"rabbitmq_settings": {"consumer_timeout": 1}, "rabbitmq_memory": "much", "vault_rabbitmq_celery_password": ""}
+    bad = {
+        "rabbitmq_settings": {"consumer_timeout": 1},
+        "rabbitmq_memory": "much",
+        "vault_rabbitmq_celery_password": "",
+    }
     run = converge_again("-e", json.dumps(bad), limit=host_name, playbook="../../playbooks/preflight.yml")
     said = " ".join(run.stdout.split())
     assert run.returncode != 0

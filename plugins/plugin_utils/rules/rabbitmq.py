@@ -43,9 +43,7 @@ def _numbers(given: Mapping[str, Any]) -> list[str]:
     if not given["rabbitmq_disk_free"]:
         found.append("rabbitmq_disk_free is empty: say how much of its disk has to be free, such as 1GB.")
     if not 1 <= given["rabbitmq_memory_percent"] <= 80:
-        found.append(
-            f"rabbitmq_memory_percent is {given['rabbitmq_memory_percent']}: it has to be between 1 and 80."
-        )
+        found.append(f"rabbitmq_memory_percent is {given['rabbitmq_memory_percent']}: it has to be between 1 and 80.")
     ports = [given["rabbitmq_port"], given["rabbitmq_management_port"]]
     found += [
         f"{name} is {given[name]}: it has to be between 1 and {LARGEST_PORT}."
