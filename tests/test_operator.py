@@ -101,4 +101,4 @@ def test_every_inventory_is_read_and_names_each_function(environment: str) -> No
         timeout=120,
     )
     children = yaml.safe_load(shown.stdout)["all"]["children"][environment]["children"]
-    assert set(children) == {"redis", "postgresql", "web", "workers", "beat", "flower", "proxy"}
+    assert set(children) == {"redis", "rabbitmq", "postgresql", "web", "workers", "beat", "flower", "proxy"}
