@@ -207,7 +207,8 @@ def test_a_rabbitmq_without_memory_keeps_nobody_waiting(host: Host, shop: Shop, 
     limit = host.check_output("grep -oP 'vm_memory_high_watermark.absolute = \\K.*' /etc/rabbitmq/rabbitmq.conf")
     host.check_output("rabbitmqctl --quiet set_vm_memory_high_watermark absolute 1")
     try:
-        refused = wait_until(lambda: answer if (answer := shop.get("/readyz")).status_code == 503 else None)
+        # An answer of 503 is no true value.
+        (refused,) = wait_until(lambda: [answer] if (answer := shop.get("/readyz")).status_code == 503 else [])
         order = shop.order()
         assert shop.state(order) == "pending"
     finally:
