@@ -64,6 +64,42 @@ def seen(tmp_path: Path) -> dict[str, Any]:
     return look(tmp_path)
 
 
+RABBITMQ = {
+    "rabbitmq_memory": "512MB",
+    "rabbitmq_memory_percent": 5,
+    "rabbitmq_disk_free": "1GB",
+    "rabbitmq_consumer_timeout": 43200,
+    "rabbitmq_port": 5672,
+    "rabbitmq_management_port": 15672,
+    "rabbitmq_bind_addresses": ["127.0.0.1"],
+}
+
+
+def test_applications_share_one_rabbitmq_and_what_it_is_given(tmp_path: Path) -> None:
+    """What one would give it and another would not is refused: each run would restart it. Its memory is counted once."""
+    secrets = {f"rabbitmq_{user}_password": "secret" for user in ("admin", "celery", "monitoring")}
+    written = {"ansible_facts": FACTS, "rabbitmq_application": "shop", "rabbitmq_memory": "512MB", **secrets}
+    units = tmp_path / "etc/systemd/system"
+    mark = render("rabbitmq", "mark.conf.j2", **written)
+    put(tmp_path, "etc/systemd/system/rabbitmq-server.service.d/shop.conf", mark)
+    put(tmp_path, "etc/rabbitmq/rabbitmq.conf", render("rabbitmq", "rabbitmq.conf.j2", **written))
+    (units / "multi-user.target.wants").mkdir()
+    (units / "multi-user.target.wants/rabbitmq-server.service").symlink_to(
+        "/lib/systemd/system/rabbitmq-server.service"
+    )
+    seen = look(tmp_path)
+    assert seen["applications"]["shop"]["memory"] == {"rabbitmq-server": "512000000"}
+    assert neighbours.problems(neighbours.wanted("blog", "web-1", {"rabbitmq": RABBITMQ}, FACTS), seen) == []
+    assert neighbours.problems(neighbours.wanted("blog", "web-1", {}, FACTS), seen) == []
+    others = {"rabbitmq_memory": "1GB", "rabbitmq_bind_addresses": ["127.0.0.1", "10.0.0.5"]}
+    told = neighbours.problems(neighbours.wanted("blog", "web-1", {"rabbitmq": RABBITMQ | others}, FACTS), seen)
+    assert [sentence.split(":")[0] for sentence in told] == ["rabbitmq_bind_addresses", "rabbitmq_memory"]
+    assert "1000000000" in told[1]
+    assert "shop, another application there, which shares it, gave it 512000000" in told[1]
+    assert [share.megabytes for share in neighbours.shares("blog", seen, 4000)] == [732]
+    assert [share.megabytes for share in neighbours.shares("blog", seen, 4000, has_rabbitmq=True)] == [0]
+
+
 def wants(**changes: Any) -> neighbours.Wanted:
     """A second application that takes nothing of the first's."""
     arguments = {
@@ -122,6 +158,7 @@ def test_an_application_and_what_it_has_are_seen(seen: dict[str, Any]) -> None:
                     "redis-server": str(100 * 1024**2),
                 },
                 "redis": {"redis-server": ["default", "admin", "cache", "celery", "reload"]},
+                "rabbitmq": {},
             }
         },
         "site_in_nginx_conf": "",

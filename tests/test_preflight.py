@@ -842,6 +842,47 @@ def test_a_certificate_that_cannot_be_used_is_named(
     assert MAIN in sentence
 
 
+RABBITMQ = {f"vault_rabbitmq_{user}_password": STRONG for user in ("admin", "celery", "monitoring")}
+
+
+def test_rabbitmq_is_the_broker_by_one_variable(problems: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Results, cache and Beat's turn stay with Redis; without the variable its group means nothing."""
+    group = {"rabbitmq": ["server-1"]}
+    assert problems({}, groups=group) == []
+    assert value_of("broker_url", tmp_path).startswith("redis://celery:")
+    # It needs half a GiB more than a server of 4 GiB that does everything has.
+    assert problems({"celery_broker": "rabbitmq", **RABBITMQ}, groups=group, facts={"memtotal_mb": 4400}) == []
+    assert value_of("broker_url", tmp_path) == f"amqp://stockpot-celery:{STRONG}@127.0.0.1:5672/stockpot"
+    assert value_of("result_backend_url", tmp_path).startswith("redis://celery:")
+    assert value_of("rabbitmq_bind_addresses", tmp_path) == ["127.0.0.1"]
+    assert "rabbitmq-server.service" in value_of("process_manager_after", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variables", "group", "said"),
+    [
+        ({}, ["server-1"], "vault_rabbitmq_celery_password is missing: .*vault.yml"),
+        (RABBITMQ, [], "broker_url cannot be computed, because the group rabbitmq has no host: .*main.yml"),
+        (RABBITMQ, ["server-1", "server-2"], "The group rabbitmq holds server-1, server-2: one server is supported"),
+        (
+            {**RABBITMQ, "rabbitmq_memory": "2GB"},
+            ["server-1"],
+            "memory_overcommit_percent is 100, but .* RabbitMQ 2861",
+        ),
+        (
+            {**RABBITMQ, "celery_visibility_timeout": 3600},
+            ["server-1"],
+            "celery_visibility_timeout is 3600 s, .* queues",
+        ),
+    ],
+)
+def test_what_keeps_rabbitmq_from_being_the_broker_is_named(
+    problems: Callable[..., list[str]], variables: dict[str, Any], group: list[str], said: str
+) -> None:
+    found = problems({"celery_broker": "rabbitmq", **variables}, groups={"rabbitmq": group})
+    assert [problem for problem in found if re.match(said, problem)], found
+
+
 def test_the_preflight_knows_which_roles_the_plays_give_to_a_group() -> None:
     """Whatever a play runs on a host was checked before."""
     given: dict[str, set[str]] = {group: set() for group in stack.ROLES}

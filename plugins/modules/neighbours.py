@@ -32,8 +32,8 @@ RETURN = r"""
 applications:
   description: >-
     For each application its C(units), a program of supervisor's among them as the unit of its name, its C(services) (Redis and PostgreSQL), C(ports) as variable and number, C(names) of its site,
-    C(memory), what those of them that start with the host may take, by unit as their configuration writes it, and C(redis), by unit
-    the users of each of its Redis.
+    C(memory), what those of them that start with the host may take, by unit as their configuration writes it, C(redis), by unit
+    the users of each of its Redis, and C(rabbitmq), the settings of the RabbitMQ that it uses beside others.
   type: dict
   returned: success
 site_in_nginx_conf:
@@ -60,7 +60,15 @@ class Host:
 
     def application(self, name: str) -> dict[str, Any]:
         """What is known of an application."""
-        empty: dict[str, Any] = {"units": [], "services": [], "ports": {}, "names": [], "memory": {}, "redis": {}}
+        empty: dict[str, Any] = {
+            "units": [],
+            "services": [],
+            "ports": {},
+            "names": [],
+            "memory": {},
+            "redis": {},
+            "rabbitmq": {},
+        }
         return self.applications.setdefault(name, empty)
 
     def look(self) -> None:
@@ -74,6 +82,9 @@ class Host:
         for path in sorted(units.glob("*.service.d/application.conf")):
             for name in lines(path, "=").get("X-Application", []):
                 self._service(name, path.parent.name.removesuffix(".service.d"))
+        for path in sorted(units.glob("rabbitmq-server.service.d/*.conf")):
+            for name in lines(path, "=").get("X-Application", []):
+                self._rabbitmq(self.application(name))
         for path in sorted((self.root / "etc/nginx/sites").glob("*.conf")):
             names = lines(path, " ").get("server_name", [])
             self.application(path.stem)["names"] = sorted({word for line in names for word in line.rstrip(";").split()})
@@ -125,6 +136,13 @@ class Host:
             start = cluster / "start.conf"
             if start.is_file() and start.read_text(encoding="utf-8").strip() == "auto":
                 self._memory(known, service, settings.get("shared_buffers"))
+
+    def _rabbitmq(self, known: dict[str, Any]) -> None:
+        """What all that share it have given it."""
+        settings = lines(self.root / "etc/rabbitmq/rabbitmq.conf", " = ")
+        known["rabbitmq"] = {name: values[-1] for name, values in settings.items()}
+        if (self.root / "etc/systemd/system/multi-user.target.wants/rabbitmq-server.service").is_symlink():
+            self._memory(known, "rabbitmq-server", settings.get("vm_memory_high_watermark.absolute"))
 
     @staticmethod
     def _port(known: dict[str, Any], variable: str, values: list[str] | None) -> None:

@@ -72,7 +72,9 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
         want = neighbours.wanted(application, host, right, facts)
         found += neighbours.problems(want, seen)
         moves, left = neighbours.cache_moves(want, seen), tuple(neighbours.left(want, seen))
-        taken.shares.extend(neighbours.shares(application, seen, facts["memtotal_mb"]))
+        taken.shares.extend(
+            neighbours.shares(application, seen, facts["memtotal_mb"], has_rabbitmq="rabbitmq" in right)
+        )
     typed, wrong = arguments.typed(stack.MEMORY, variables, loader)
     found += wrong or memory.problems(taken, typed["memory_overcommit_percent"])
     where = Places(variables)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.stockpot.stack.plugins.plugin_utils import rabbitmq as rabbit
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.memory import CACHE, OVERHEAD, Share, limit_megabytes
 
 # System users and groups that an application has beside its own name.
@@ -35,6 +36,8 @@ class Wanted(NamedTuple):
     """Where nginx is to listen; empty where it has no site on this host."""
     cache: str
     """The service of the cache's own Redis; empty where it has none."""
+    rabbitmq: dict[str, tuple[str, str]] = {}  # noqa: RUF012  of a tuple, and never changed
+    """What it gives RabbitMQ, which all applications of a host share: by setting, the variable and the value."""
 
 
 def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> Wanted:
@@ -79,6 +82,7 @@ def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], 
         names=list(nginx.get("nginx_server_names", ())),
         nginx_ports=[nginx["nginx_http_port"], nginx["nginx_https_port"]] if nginx else [],
         cache=redis_service(own_cache) if own_cache else "",
+        rabbitmq=_rabbitmq_settings(right["rabbitmq"], facts) if "rabbitmq" in right else {},
     )
 
 
@@ -104,6 +108,20 @@ def left(want: Wanted, found: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _rabbitmq_settings(given: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """As its template writes them."""
+    memory = rabbit.memory_bytes(given["rabbitmq_memory"], given["rabbitmq_memory_percent"], facts["memtotal_mb"])
+    found = {
+        "vm_memory_high_watermark.absolute": ("rabbitmq_memory", str(memory)),
+        "disk_free_limit.absolute": ("rabbitmq_disk_free", str(rabbit.amount_bytes(given["rabbitmq_disk_free"]))),
+        "consumer_timeout": ("celery_visibility_timeout", str(given["rabbitmq_consumer_timeout"] * 1000)),
+        "management.tcp.port": ("rabbitmq_management_port", str(given["rabbitmq_management_port"])),
+    }
+    for number, address in enumerate(given["rabbitmq_bind_addresses"], 1):
+        found[f"listeners.tcp.{number}"] = ("rabbitmq_bind_addresses", f"{address}:{given['rabbitmq_port']}")
+    return found
+
+
 def problems(want: Wanted, found: Mapping[str, Any]) -> list[str]:
     """What another application of the host has already.
 
@@ -121,6 +139,7 @@ def problems(want: Wanted, found: Mapping[str, Any]) -> list[str]:
             *_services(want, name, known, taken),
             *_ports(want, name, known, taken),
             *_site(want, name, known),
+            *_rabbitmq(want, name, known),
         ]
     return [*told, *_nginx(want, found, others)]
 
@@ -195,6 +214,20 @@ def _ports(want: Wanted, name: str, known: Mapping[str, Any], taken: set[int]) -
                 )
 
 
+def _rabbitmq(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:
+    theirs = known.get("rabbitmq", {})
+    if not want.rabbitmq or not theirs:
+        return
+    listening = {key for key in theirs if key.startswith("listeners.tcp.")}
+    for key in sorted(want.rabbitmq.keys() | listening):
+        variable, ours = want.rabbitmq.get(key, ("rabbitmq_bind_addresses", "nothing"))
+        if ours != theirs.get(key, "nothing"):
+            yield (
+                f"{variable}: this run would give RabbitMQ on {want.host} {ours} as {key}, but {name}, another application there, which shares it, gave "
+                f"it {theirs.get(key, 'nothing')}: set the same for both."
+            )
+
+
 def _site(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:
     if both := [host for host in want.names if host in known["names"]]:
         yield (
@@ -225,26 +258,31 @@ def _free(port: int, taken: set[int]) -> int:
     return next(number for number in range(port + 1, 65536) if number not in taken)
 
 
-def shares(application: str, found: Mapping[str, Any], megabytes: int) -> list[Share]:
+def shares(application: str, found: Mapping[str, Any], megabytes: int, *, has_rabbitmq: bool = False) -> list[Share]:
     """What the other applications may take of a host's memory, one share each.
 
     Args:
         application: this one.
         found: what the module `neighbours` returned.
         megabytes: the host's memory in MiB.
+        has_rabbitmq: whether this one counts the RabbitMQ that all share.
     """
-    return [
-        Share(f"the application {name}", _together(known["memory"].items(), megabytes), "")
-        for name, known in found["applications"].items()
-        if name != application and known["memory"]
-    ]
+    is_counted = has_rabbitmq
+    told = []
+    for name, known in found["applications"].items():
+        if name == application or not known["memory"]:
+            continue
+        taken = {unit: limit for unit, limit in known["memory"].items() if unit != "rabbitmq-server" or not is_counted}
+        is_counted = is_counted or "rabbitmq-server" in taken
+        told.append(Share(f"the application {name}", _together(taken.items(), megabytes), ""))
+    return told
 
 
 def _together(limits: Iterable[tuple[str, str]], megabytes: int) -> int:
     """The sum of limits by unit, in MiB; what cannot be read, written by hand, counts nothing."""
     total = 0.0
     for unit, limit in limits:
-        if unit.startswith("redis-server"):
+        if unit == "rabbitmq-server" or unit.startswith("redis-server"):
             total += int(limit) / MEBIBYTE * OVERHEAD if limit.isdigit() else 0
         elif unit.startswith("postgresql@"):
             size = re.fullmatch(r"(\d+)\s*(B|kB|MB|GB|TB)", limit)
