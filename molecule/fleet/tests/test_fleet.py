@@ -328,8 +328,11 @@ def test_redis_refuses_without_a_password() -> None:
 
 @pytest.mark.parametrize(
     ("name", "needs"),
-    # Flower on the proxy reads the broker; the data server knows passwords as hashes.
-    [("fleet-proxy", {"vault_redis_celery_password", "vault_flower_password"}), ("fleet-data", set())],
+    # Flower on the proxy reads the broker, and asks workers signed; the data server knows passwords as hashes.
+    [
+        ("fleet-proxy", {"vault_redis_celery_password", "vault_flower_password", "vault_celery_signing_key"}),
+        ("fleet-data", set()),
+    ],
 )
 def test_a_server_holds_no_secret_that_it_does_not_need(name: str, needs: set[str]) -> None:
     """In no file at all, root's included."""
