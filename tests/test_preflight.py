@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -765,10 +766,44 @@ def test_each_server_lets_in_those_whom_the_topology_sends_there(tmp_path: Path)
     assert services == {
         "site": ([80, 443], []),
         "Redis": ([6379], ["10.0.0.2", "10.0.0.3"]),
+        "RabbitMQ": ([5672], []),
         "PostgreSQL": ([5432], ["10.0.0.2", "10.0.0.3"]),
         "web": ([8000], []),
         "Flower": ([5555], []),
     }
+
+
+@pytest.mark.parametrize(
+    ("variables", "ports"),
+    [
+        ({"redis_cache_instance": {"port": 6380}}, [6379, 6380]),
+        ({"service_tls": True}, [16379]),
+        ({"service_tls": True, "redis_cache_instance": {"port": 6380}}, [16379, 16380]),
+        ({"service_tls": True, "service_tls_clear_text": True}, [16379, 6379]),
+    ],
+)
+def test_redis_is_let_in_where_it_listens(tmp_path: Path, variables: dict[str, Any], ports: list[int]) -> None:
+    """And its clients are told of those ports."""
+    write_inventory(tmp_path, variables)
+    assert value_of("firewall_services", tmp_path)[1] == {"name": "Redis", "ports": ports, "addresses": []}
+    scheme = "rediss" if "service_tls" in variables else "redis"
+    for name, port in (
+        ("broker_url", ports[0]),
+        ("cache_url", ports[-1] if "redis_cache_instance" in variables else ports[0]),
+    ):
+        url = urlsplit(value_of(name, tmp_path))
+        assert (url.scheme, url.port) == (scheme, port)
+
+
+def test_rabbitmq_is_not_reached_in_clear_text_where_tls_is_meant(problems: Callable[..., list[str]]) -> None:
+    own = dict(zip(secret_values.AUTHORITY, authority.new_authority(), strict=True))
+    given = {**OVER_TLS, **own, **RABBITMQ, "celery_broker": "rabbitmq"}
+    found = problems(given, groups={**SEVERAL, "rabbitmq": ["server-1"]}, facts={"memtotal_mb": 4400})
+    assert [
+        problem
+        for problem in found
+        if problem.startswith("celery_broker is rabbitmq, which speaks clear text") and "server-2" in problem
+    ]
 
 
 def test_one_server_lets_in_the_site_alone(tmp_path: Path) -> None:
