@@ -23,5 +23,7 @@ class ActionModule(ActionBase):
         if found.problems:
             lines = ["Nothing was changed. To be mended first:", *(f"- {problem}" for problem in found.problems)]
             return {**result, "failed": True, "msg": "\n".join(lines), "problems": found.problems}
-        self._display.display(str(found.memory))
-        return {**result, "changed": False, "roles": stack.roles_of(variables["group_names"])}
+        roles = stack.roles_of(variables["group_names"])
+        if roles:
+            self._display.display(str(found.memory))
+        return {**result, "changed": False, "roles": roles, **({"left": True} if found.has_left else {})}

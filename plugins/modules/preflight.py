@@ -28,6 +28,10 @@ roles:
   type: list
   elements: str
   returned: success
+left:
+  description: Whether the host is one of C(topology_leaving) on which nothing of the application is any more.
+  type: bool
+  returned: then
 problems:
   description: A sentence for each mistake, for a reader that shows no line breaks.
   type: list

@@ -11,7 +11,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import examined, memory, neighbours, stack
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import examined, leaving, memory, neighbours, stack
 
 # What a role is given as it stands in a variable of the deployment.
 WIRED = {"django_app_environment": ("app_environment", "app_connections"), "django_app_name": ("app_name",)}
@@ -35,6 +35,8 @@ class Found(NamedTuple):
     """A sentence for each mistake, with the variable, the fix and the file to edit; empty when nothing is wrong."""
     memory: memory.Memory
     """What the roles whose arguments are right may take of the host's memory."""
+    has_left: bool
+    """Whether the host is to leave, and nothing of the application is there."""
 
 
 def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, Any] = NOBODY) -> Found:
@@ -57,14 +59,21 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
     host, facts = variables["inventory_hostname"], variables["ansible_facts"]
     taken = memory.of_host(host, facts["memtotal_mb"], right)
     named, _ = arguments.typed({"app_name": stack.OPTIONS["app_name"]}, variables, loader)
-    if application := named.get("app_name"):
+    leaves, _ = arguments.typed({"topology_leaving": stack.OPTIONS["topology_leaving"]}, variables, loader)
+    has_left = False
+    if (application := named.get("app_name")) and host in leaves.get("topology_leaving", ()):
+        found += leaving.left_behind(host, application, seen)
+        has_left = leaving.has_left(application, seen)
+    elif application:
         found += neighbours.problems(neighbours.wanted(application, host, right, facts), seen)
         taken.shares.extend(neighbours.shares(application, seen, facts["memtotal_mb"]))
     typed, wrong = arguments.typed(stack.MEMORY, variables, loader)
     found += wrong or memory.problems(taken, typed["memory_overcommit_percent"])
     where = Places(variables)
     return Found(
-        [where.added_to(problem) for problem in dict.fromkeys(found) if not is_echo(problem, found, variables)], taken
+        [where.added_to(problem) for problem in dict.fromkeys(found) if not is_echo(problem, found, variables)],
+        taken,
+        has_left,
     )
 
 

@@ -13,7 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers, pool_of
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import listening
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import leaving, listening
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import DEBIANS, application_problems
 
 APPLICATION = ("django_app", "celery", "process_manager")
@@ -65,6 +65,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "choices": ["plain", "json"],
         "description": "How the application writes its log lines: plain or json.",
     },
+    "app_rollout_serial": {
+        "type": "raw",
+        "description": "How many hosts at once go over to a new release: a number, a percentage, or a list of both.",
+    },
     "app_state": {
         "type": "str",
         "choices": ["present", "absent"],
@@ -95,6 +99,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     **{
         f"topology_{group}": {"type": "list", "elements": "str", "description": f"The hosts of the group {group}."}
         for group in ROLES
+    },
+    "topology_leaving": {
+        "type": "list",
+        "elements": "str",
+        "description": "The hosts that the application is taken away from.",
     },
     **{name: {"type": "str", "description": f"Its value is {vault}."} for name, (vault, _) in SECRETS.items()},
 }
@@ -177,6 +186,20 @@ def _groups(given: Given) -> list[str]:
         if len(members) > 1:
             found.append(f"The group {group} holds {', '.join(members)}: {why}. Leave one of them.")
     return found
+
+
+def _leaving(given: Given) -> list[str]:
+    topology = {group: given[f"topology_{group}"] for group in ROLES}
+    return leaving.problems(given["inventory_hostname"], topology, given["topology_leaving"])
+
+
+def _rollout(given: Given) -> list[str]:
+    serial = given["app_rollout_serial"]
+    return [
+        f"app_rollout_serial holds {part!r}: give a number of servers from 1, a percentage such as 25%, or a list of them."
+        for part in (serial if isinstance(serial, list) and serial else [serial])
+        if isinstance(part, bool) or not re.fullmatch(r"[1-9]\d*|([1-9]\d?|100)%", str(part))
+    ]
 
 
 def _managed(variables: Mapping[str, Any], loader: DataLoader, given: Given) -> list[str]:
@@ -396,6 +419,6 @@ def _flower(given: Given) -> list[str]:
 
 
 RULES: tuple[Callable[[Given], list[str]], ...] = (
-    *(_groups, _archive, _scheduler, _gevent, _secrets, _workers, _processes, _time_limits, _uploads),
+    *(_groups, _leaving, _rollout, _archive, _scheduler, _gevent, _secrets, _workers, _processes, _time_limits, _uploads),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
 )
