@@ -36,18 +36,18 @@ def current(name: str) -> str:
 
 
 def processes(name: str) -> dict[str, str]:
-    """What runs of the application, with the command, which names the release, and the process."""
+    """What runs of the application, by unit, with its main process."""
     shown = server(name).check_output("systemctl show --property=Id,MainPID 'stockpot-*.service'").strip()
     blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in shown.split("\n\n")]
     return {block["Id"]: block["MainPID"] for block in blocks if block["MainPID"] != "0"}
 
 
-def release(folder: Path, **texts: str) -> str:
-    """The reference project with text at the end of some of its files, by their paths with __ for a slash; its folder."""
+def release(folder: Path, texts: dict[str, str]) -> str:
+    """Variables that deploy the reference project with text at the end of some of its files, a server at a time."""
     source = folder / "app"
-    shutil.copytree(PROJECT / "app", source, dirs_exist_ok=True)
+    shutil.copytree(PROJECT / "app", source, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
     for name, text in texts.items():
-        with (source / f"{name.replace('__', '/')}.py").open("a") as file:
+        with (source / name).open("a") as file:
             file.write(text)
     return json.dumps({"django_app_source": str(source), "app_rollout_serial": 1})
 
@@ -62,9 +62,6 @@ class Broken:
         raise RuntimeError("every page is broken")
 
 
-
-
-
 MIDDLEWARE = ["config.settings.Broken", *MIDDLEWARE]
 """
 DOES_NOT_BOOT = '\nraise RuntimeError("this release does not boot")\n'
@@ -72,19 +69,19 @@ DOES_NOT_BOOT = '\nraise RuntimeError("this release does not boot")\n'
 
 @pytest.mark.parametrize(
     ("broken", "said"),
-    [({"config__wsgi": DOES_NOT_BOOT}, "does not boot"), ({"config__settings": FIVE_HUNDREDS}, "answered 500")],
+    [({"config/wsgi.py": DOES_NOT_BOOT}, "does not boot"), ({"config/settings.py": FIVE_HUNDREDS}, "answered 500")],
     ids=["does not boot", "answers 500"],
 )
 def test_a_release_that_does_not_work_stops_at_the_first_server(
     converge_again: Again, tmp_path: Path, wait_until: Wait, broken: dict[str, str], said: str
 ) -> None:
     """The other one goes on with the old one, and the site with it."""
-    before, kept = {name: current(name) for name in (*WEB, "rollout-data")}, processes(SECOND)
-    result = converge_again("-e", release(tmp_path, **broken))
+    before, kept = {name: current(name) for name in WEB}, processes(SECOND)
+    result = converge_again("-e", release(tmp_path, broken))
     assert result.returncode != 0
     assert said in result.stdout
     assert f"does not run as it should on {FIRST}" in result.stdout
-    assert re.search(rf"{SECOND}, rollout-data keep the former\s+release", result.stdout)
+    assert re.search(rf"{SECOND} keeps the former\s+release", result.stdout)
     assert {name: current(name) for name in before} == before
     assert processes(SECOND) == kept
     visitors = Crowd([browser()], pause=0.1)
@@ -101,14 +98,20 @@ def test_a_release_that_does_not_work_stops_at_the_first_server(
 def test_a_release_that_works_goes_over_part_by_part(converge_again: Again, tmp_path: Path, wait_until: Wait) -> None:
     """The second server's turn comes when the first one works; no request and no order is lost."""
     before = current(FIRST)
+    page = browser().ask("/").text
     visitors = Crowd([browser(), browser()], pause=0.2)
     with visitors.at_work():
-        result = converge_again("-e", release(tmp_path, config__wsgi="\n# another release\n"))
+        result = converge_again("-e", release(tmp_path, {"static/site.css": "/* Another release. */\n"}))
         assert result.returncode == 0, result.stdout[-4000:]
         then = len(visitors.orders)
         wait_until(lambda: len(visitors.orders) > then + 10)
     assert visitors.failures == []
     assert current(FIRST) == current(SECOND) == current("rollout-data") != before
+    # A page that is still open has its own files.
+    static = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+    assert static
+    assert not set(static) <= set(re.findall(r'(?:href|src)="(/static/[^"]+)"', browser().ask("/").text))
+    assert [browser().ask(path).status for path in static] == [200] * len(static)
     started = [
         float(server(name).check_output("date +%%s.%%N --date=\"$(systemctl show --property=ActiveEnterTimestamp --value stockpot-web)\""))
         for name in WEB
