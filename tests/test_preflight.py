@@ -461,9 +461,32 @@ def test_a_server_that_leaves_is_let_in_until_it_has_left(tmp_path: Path) -> Non
         assert ("10.0.0.5" in templar.template(variables["redis_bind_addresses"])) is bool(clients)
 
 
+def test_several_proxies_reach_flower_and_the_web_servers_and_are_believed(
+    problems: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Though one of them is on the host of both."""
+    groups = {"proxy": ["server-1", "server-2"]}
+    assert problems({"media_is_shared": True}, groups) == []
+    assert value_of("flower_address", tmp_path) == "10.0.0.5"
+    assert value_of("nginx_upstreams", tmp_path) == ["10.0.0.5:8000"]
+    assert value_of("django_app_trusted_proxies", tmp_path) == ["127.0.0.1", "10.0.0.5"]
+
+
 @pytest.mark.parametrize(
     ("serial", "told"),
-    [(1, 0), ("2", 0), ("25%", 0), ("100%", 0), ([1, "50%"], 0), (0, 1), ("half", 1), ("0%", 1), ([], 1), ([1, -1], 1), (True, 1)],
+    [
+        (1, 0),
+        ("2", 0),
+        ("25%", 0),
+        ("100%", 0),
+        ([1, "50%"], 0),
+        (0, 1),
+        ("half", 1),
+        ("0%", 1),
+        ([], 1),
+        ([1, -1], 1),
+        (True, 1),
+    ],
 )
 def test_a_roll_out_in_parts_takes_what_ansible_takes(
     problems: Callable[..., list[str]], serial: object, told: int
@@ -477,7 +500,12 @@ def test_a_second_web_server_beside_one_with_uploads_is_refused(problems: Callab
     """So is a server of workers alone, which write them too."""
     for groups in ({"web": ["server-1", "server-2"]}, {"workers": ["server-1", "server-2"]}):
         [sentence] = problems({}, groups)
-        for word in ("django_app_media_root is /srv/stockpot/media", "server-1, server-2", "media_is_shared: true", MAIN):
+        for word in (
+            "django_app_media_root is /srv/stockpot/media",
+            "server-1, server-2",
+            "media_is_shared: true",
+            MAIN,
+        ):
             assert word in sentence
         assert problems({"media_is_shared": True}, groups) == []
 
@@ -777,7 +805,12 @@ def test_the_preflight_knows_which_roles_the_plays_give_to_a_group() -> None:
     for path in (ROOT / "playbooks").glob("*.yml"):
         for play in yaml.safe_load(path.read_text()):
             blocks = [task.get("block", [task]) for task in play.get("tasks", [])]
-            tasks = [task["ansible.builtin.import_role"] for block in blocks for task in block if "ansible.builtin.import_role" in task]
+            tasks = [
+                task["ansible.builtin.import_role"]
+                for block in blocks
+                for task in block
+                if "ansible.builtin.import_role" in task
+            ]
             for entry in [*play.get("roles", []), *(task["name"] for task in tasks if "tasks_from" not in task)]:
                 role = entry if isinstance(entry, str) else entry["role"]
                 only = None if role == entry else [entry["when"].removeprefix("inventory_hostname in topology_")]

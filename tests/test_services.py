@@ -507,9 +507,7 @@ def test_marked_units_that_are_no_longer_given_are_removed_and_others_stay(
     assert {path.name for path in units.iterdir()} == {"new.service", "foreign.service", "other.txt"}
 
 
-def test_one_of_an_application_s_processes_may_go_alone(
-    tmp_path: Path, call: Callable[..., services.Services]
-) -> None:
+def test_one_of_an_application_s_processes_may_go_alone(tmp_path: Path, call: Callable[..., services.Services]) -> None:
     """As Beat does before another host has it."""
     units, programs, marked = (tmp_path / name for name in ("units", "programs", "marked"))
     for folder in (programs, marked):

@@ -486,7 +486,9 @@ class Services:
 
     def _to_go(self, found: Mapping[str, str]) -> dict[str, str]:
         """Those of the files of units or programs that may be removed."""
-        return {path: text for path, text in found.items() if not self.remove_only or Path(path).stem in self.remove_only}
+        return {
+            path: text for path, text in found.items() if not self.remove_only or Path(path).stem in self.remove_only
+        }
 
     def _shared_by_nobody(self, gone: Collection[str]) -> dict[str, str]:
         """The programs that all applications share, once none has another program."""

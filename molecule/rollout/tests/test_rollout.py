@@ -113,7 +113,11 @@ def test_a_release_that_works_goes_over_part_by_part(converge_again: Again, tmp_
     assert not set(static) <= set(re.findall(r'(?:href|src)="(/static/[^"]+)"', browser().ask("/").text))
     assert [browser().ask(path).status for path in static] == [200] * len(static)
     started = [
-        float(server(name).check_output("date +%%s.%%N --date=\"$(systemctl show --property=ActiveEnterTimestamp --value stockpot-web)\""))
+        float(
+            server(name).check_output(
+                'date +%%s.%%N --date="$(systemctl show --property=ActiveEnterTimestamp --value stockpot-web)"'
+            )
+        )
         for name in WEB
     ]
     assert started[0] < started[1]

@@ -210,7 +210,11 @@ def test_a_server_leaves_and_the_others_go_on(converge_again: Again, leaving: Pa
 
 def test_a_server_with_data_does_not_leave(converge_again: Again, tmp_path: Path) -> None:
     """Named before anything changes, though the inventory says that the data were elsewhere."""
-    result = converge_again(hosts=inventory(tmp_path / "data", leaving=["several-data"], redis=[], postgresql=[], flower=[], proxy=["several-one"]))
+    result = converge_again(
+        hosts=inventory(
+            tmp_path / "data", leaving=["several-data"], redis=[], postgresql=[], flower=[], proxy=["several-one"]
+        )
+    )
     assert result.returncode != 0
     assert "The group leaving holds several-data, which holds the application's data" in result.stdout
     assert set(re.findall(r"changed=(\d+)", result.stdout)) == {"0"}

@@ -419,6 +419,18 @@ def _flower(given: Given) -> list[str]:
 
 
 RULES: tuple[Callable[[Given], list[str]], ...] = (
-    *(_groups, _leaving, _rollout, _archive, _scheduler, _gevent, _secrets, _workers, _processes, _time_limits, _uploads),
+    *(
+        _groups,
+        _leaving,
+        _rollout,
+        _archive,
+        _scheduler,
+        _gevent,
+        _secrets,
+        _workers,
+        _processes,
+        _time_limits,
+        _uploads,
+    ),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
 )
