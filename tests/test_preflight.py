@@ -422,6 +422,14 @@ def test_a_server_that_leaves_holds_no_data_and_does_nothing_else(
         assert sentence.endswith(f"({HOSTS})")
 
 
+def test_nothing_that_is_stored_goes_with_a_server_that_leaves(problems: Callable[..., list[str]]) -> None:
+    """A storage that is mounted there is the others' too."""
+    gone = {"leaving": ["server-1"], **{group: ["server-2"] for group in FUNCTIONS}}
+    [sentence] = problems({"app_state_remove_data": True}, gone)
+    assert sentence.startswith("app_state_remove_data is true")
+    assert MAIN in sentence
+
+
 @pytest.mark.parametrize(
     ("known", "told", "has_left"),
     [

@@ -190,7 +190,12 @@ def _groups(given: Given) -> list[str]:
 
 def _leaving(given: Given) -> list[str]:
     topology = {group: given[f"topology_{group}"] for group in ROLES}
-    return leaving.problems(given["inventory_hostname"], topology, given["topology_leaving"])
+    found = leaving.problems(given["inventory_hostname"], topology, given["topology_leaving"])
+    if given["app_state_remove_data"] and given["inventory_hostname"] in given["topology_leaving"]:
+        found.append(
+            "app_state_remove_data is true, but a server that leaves keeps what is stored there, which others may share: set it to false."
+        )
+    return found
 
 
 def _rollout(given: Given) -> list[str]:
