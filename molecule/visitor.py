@@ -17,6 +17,8 @@ from urllib.parse import urlencode
 
 # Seconds for an answer; a proxy's own limit is below it.
 PATIENCE = 70
+# Seconds from a visitor's order to the next: the shop takes 60 a minute from an address.
+BETWEEN_ORDERS = 3.0
 
 
 class Answer(NamedTuple):
@@ -108,10 +110,19 @@ class Crowd:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._visit, args=[browser]) for browser in browsers]
 
+    @property
+    def answered(self) -> int:
+        """How many answers there were."""
+        return sum(self.answers.values())
+
     def _visit(self, browser: Browser) -> None:
+        ordered = 0.0
         while not self._stop.is_set():
             self._once(browser, "/healthz")
-            self._once(browser, "")
+            self._once(browser, "/contact/")
+            if time.monotonic() - ordered > BETWEEN_ORDERS:
+                ordered = time.monotonic()
+                self._once(browser, "")
             self._stop.wait(self._pause)
 
     def _once(self, browser: Browser, path: str) -> None:

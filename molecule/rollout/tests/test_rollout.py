@@ -86,7 +86,7 @@ def test_a_release_that_does_not_work_stops_at_the_first_server(
     assert processes(SECOND) == kept
     visitors = Crowd([browser()], pause=0.1)
     with visitors.at_work():
-        wait_until(lambda: len(visitors.orders) > 20)
+        wait_until(lambda: visitors.answered > 40)
     assert visitors.failures == []
     back = converge_again()
     assert back.returncode == 0, back.stdout[-4000:]
@@ -103,8 +103,8 @@ def test_a_release_that_works_goes_over_part_by_part(converge_again: Again, tmp_
     with visitors.at_work():
         result = converge_again("-e", release(tmp_path, {"static/site.css": "/* Another release. */\n"}))
         assert result.returncode == 0, result.stdout[-4000:]
-        then = len(visitors.orders)
-        wait_until(lambda: len(visitors.orders) > then + 10)
+        then = visitors.answered
+        wait_until(lambda: visitors.answered > then + 20)
     assert visitors.failures == []
     assert current(FIRST) == current(SECOND) == current("rollout-data") != before
     # A page that is still open has its own files.
