@@ -204,6 +204,17 @@ def test_a_worker_that_is_not_on_the_host_yet_is_refused_by_name() -> None:
     assert said == {"failed": True, "msg": "sms is not on this host yet: run site.yml first. Nothing was touched."}
 
 
+def test_workers_that_are_not_there_are_known_before_anybody_is_told() -> None:
+    """On a host that the application leaves, they are left out."""
+    action: Any = Action(looked(unknown=("sms",)), {"failed": True, "msg": "away"})
+    given = dict.fromkeys(("celery_app", "celery_user", "celery_release_path"), "shop")
+    host = Host(action, {"inventory_hostname": "one"}, given, [], {name: {"name": name} for name in ("mail", "sms")})
+    assert host.missing() == {"sms"}
+    with pytest.raises(Unasked) as raised:
+        host.missing()
+    assert raised.value.result["msg"] == "away"
+
+
 def test_nobody_is_touched_when_nobody_can_be_asked() -> None:
     said = refusal(looked(problem="the broker is away", mail=SILENT, sms=SILENT))
     assert said == {"failed": True, "msg": "Nothing was touched: the workers cannot be asked. the broker is away"}

@@ -499,6 +499,129 @@ def test_uploads_on_several_servers_need_storage_that_they_share(problems: Calla
 
 
 @pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ({"leaving": ["server-1"]}, "which holds the application's data (Redis and PostgreSQL)"),
+        (
+            {"leaving": ["server-1"], "redis": ["server-2"], "postgresql": ["server-2"]},
+            "which is in web, workers, beat, flower, proxy too",
+        ),
+        ({"leaving": ["server-1"], **{group: ["server-2"] for group in FUNCTIONS}}, ""),
+        ({"leaving": ["server-2"]}, ""),
+    ],
+)
+def test_a_server_that_leaves_holds_no_data_and_does_nothing_else(
+    problems: Callable[..., list[str]], groups: dict[str, list[str]], words: str
+) -> None:
+    found = [sentence for sentence in problems({}, groups) if "The group leaving" in sentence]
+    assert len(found) == bool(words)
+    for sentence in found:
+        assert words in sentence
+        assert sentence.startswith("The group leaving holds server-1")
+        assert sentence.endswith(f"({HOSTS})")
+
+
+def test_nothing_that_is_stored_goes_with_a_server_that_leaves(problems: Callable[..., list[str]]) -> None:
+    """A storage that is mounted there is the others' too."""
+    gone = {"leaving": ["server-1"], **{group: ["server-2"] for group in FUNCTIONS}}
+    [sentence] = problems({"app_state_remove_data": True}, gone)
+    assert sentence.startswith("app_state_remove_data is true")
+    assert MAIN in sentence
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "has_left"),
+    [
+        ({}, 0, True),
+        ({"units": ["stockpot-web.service"]}, 0, False),
+        ({"names": ["www.example.com"]}, 0, False),
+        ({"services": ["redis-server"]}, 1, True),
+        ({"rabbitmq": {"consumer_timeout": "1000"}}, 1, True),
+    ],
+)
+def test_what_a_server_that_leaves_holds_is_looked_up_on_it(
+    tmp_path: Path, known: dict[str, Any], told: int, has_left: bool
+) -> None:
+    """Whatever the inventory says of it."""
+    write_inventory(tmp_path, {}, {"leaving": ["server-1"], **{group: ["server-2"] for group in FUNCTIONS}})
+    empty = {"units": [], "services": [], "ports": {}, "names": [], "memory": {}}
+    seen = {**preflight.NOBODY, "applications": {"stockpot": empty | known} if known else {}}
+    loader = DataLoader()
+    found = preflight.look(variables_of(tmp_path, loader, {}), loader, seen)
+    assert len(found.problems) == told
+    assert all(re.search(r"\((redis|rabbitmq)-server\)", sentence) for sentence in found.problems)
+    assert found.has_left is has_left
+
+
+def test_a_server_that_leaves_is_let_in_until_it_has_left(tmp_path: Path) -> None:
+    """PostgreSQL names it among its clients, and RabbitMQ listens for it; a second run has neither, and changes nothing."""
+    for left, clients in ((False, ["10.0.0.5"]), (True, [])):
+        groups = {"leaving": ["server-2"], "rabbitmq": ["server-1"]}
+        inventory = write_inventory(tmp_path, {"celery_broker": "rabbitmq"}, groups)
+        loader = DataLoader()
+        variables = variables_of(tmp_path, loader, {})
+        if left:
+            told = yaml.safe_load(inventory.read_text())
+            told["production"]["hosts"]["server-2"] = {"stockpot_preflight": {"left": True}}
+            inventory.write_text(yaml.safe_dump(told))
+            variables = variables_of(tmp_path, loader, {})
+        templar = Templar(loader=loader, variables=variables)
+        assert templar.template(variables["postgresql_client_addresses"]) == clients
+        assert templar.template(variables["firewall_broker_clients"]) == clients
+        for service in ("redis", "rabbitmq"):
+            assert ("10.0.0.5" in templar.template(variables[f"{service}_bind_addresses"])) is bool(clients)
+
+
+def test_several_proxies_reach_flower_and_the_web_servers_and_are_believed(
+    problems: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Though one of them is on the host of both."""
+    groups = {"proxy": ["server-1", "server-2"]}
+    assert problems({"media_is_shared": True}, groups) == []
+    assert value_of("flower_address", tmp_path) == "10.0.0.5"
+    assert value_of("nginx_upstreams", tmp_path) == ["10.0.0.5:8000"]
+    assert value_of("django_app_trusted_proxies", tmp_path) == ["127.0.0.1", "10.0.0.5"]
+
+
+@pytest.mark.parametrize(
+    ("serial", "told"),
+    [
+        (1, 0),
+        ("2", 0),
+        ("25%", 0),
+        ("100%", 0),
+        ([1, "50%"], 0),
+        (0, 1),
+        ("half", 1),
+        ("0%", 1),
+        ([], 1),
+        ([1, -1], 1),
+        (True, 1),
+    ],
+)
+def test_a_roll_out_in_parts_takes_what_ansible_takes(
+    problems: Callable[..., list[str]], serial: object, told: int
+) -> None:
+    found = [sentence for sentence in problems({"app_rollout_serial": serial}) if "app_rollout_serial" in sentence]
+    assert len(found) == told
+    assert all(sentence.startswith("app_rollout_serial") and MAIN in sentence for sentence in found)
+
+
+def test_a_second_web_server_beside_one_with_uploads_is_refused(problems: Callable[..., list[str]]) -> None:
+    """So is a server of workers alone, which write them too."""
+    for groups in ({"web": ["server-1", "server-2"]}, {"workers": ["server-1", "server-2"]}):
+        [sentence] = problems({}, groups)
+        for word in (
+            "django_app_media_root is /srv/stockpot/media",
+            "server-1, server-2",
+            "media_is_shared: true",
+            MAIN,
+        ):
+            assert word in sentence
+        assert problems({"media_is_shared": True}, groups) == []
+
+
+@pytest.mark.parametrize(
     ("given", "private"),
     [
         ({}, True),
@@ -923,12 +1046,17 @@ def test_the_preflight_knows_which_roles_the_plays_give_to_a_group() -> None:
     given: dict[str, set[str]] = {group: set() for group in stack.ROLES}
     for path in (ROOT / "playbooks").glob("*.yml"):
         for play in yaml.safe_load(path.read_text()):
-            for entry in play.get("roles", []):
+            blocks = [task.get("block", [task]) for task in play.get("tasks", [])]
+            tasks = [
+                task["ansible.builtin.import_role"]
+                for block in blocks
+                for task in block
+                if "ansible.builtin.import_role" in task
+            ]
+            for entry in [*play.get("roles", []), *(task["name"] for task in tasks if "tasks_from" not in task)]:
                 role = entry if isinstance(entry, str) else entry["role"]
-                only = (
-                    {"inventory_hostname in topology_flower": {"flower"}}.get(entry["when"]) if role != entry else None
-                )
-                for group in only or play["hosts"].split(":"):
+                only = None if role == entry else [entry["when"].removeprefix("inventory_hostname in topology_")]
+                for group in only or [word for word in re.findall(r"\w+", play["hosts"]) if word in given]:
                     given[group].add(role.removeprefix("stockpot.stack."))
     assert {group: set(roles) for group, roles in stack.ROLES.items()} == given
 

@@ -507,6 +507,28 @@ def test_marked_units_that_are_no_longer_given_are_removed_and_others_stay(
     assert {path.name for path in units.iterdir()} == {"new.service", "foreign.service", "other.txt"}
 
 
+def test_one_of_an_application_s_processes_may_go_alone(tmp_path: Path, call: Callable[..., services.Services]) -> None:
+    """As Beat does before another host has it."""
+    units, programs, marked = (tmp_path / name for name in ("units", "programs", "marked"))
+    for folder in (programs, marked):
+        folder.mkdir()
+    (marked / "shared.conf").write_text("; X-Application=shop\n")
+    (units / "shop-beat.service").write_text(UNIT)
+    (units / "shop-web.service").write_text(UNIT)
+    (programs / "shop-mail.conf").write_text("; X-Application=shop\n")
+    systemctl = Fake(running("shop-beat.service"), running("shop-web.service"))
+    work = call(
+        systemctl, [], application="shop", remove_only=["shop-beat"], marked_directories=[str(marked)], state="written"
+    )
+    assert work.units == {"shop-beat.service": "removed"}
+    assert systemctl.done[0] == ["disable", "--now", "shop-beat.service"]
+    assert {path.name for folder in (units, programs, marked) for path in folder.iterdir()} == {
+        "shop-web.service",
+        "shop-mail.conf",
+        "shared.conf",
+    }
+
+
 def test_somebody_elses_unit_is_refused_and_an_own_one_is_not(
     tmp_path: Path, call: Callable[..., services.Services]
 ) -> None:

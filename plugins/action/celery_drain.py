@@ -15,6 +15,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "names": {"type": "list", "elements": "str", "default": []},
     "start": {"type": "bool", "default": False},
     "only_look": {"type": "bool", "default": False},
+    "skip_missing": {"type": "bool", "default": False},
     "poll_seconds": {"type": "float", "default": 3.0},
 }
 
@@ -55,6 +56,17 @@ class Host:
             "environment_files": environment_files,
             "script": (ROLES / "celery/files/ask_workers.py").read_text(encoding="utf-8"),
         }
+
+    def missing(self) -> set[str]:
+        """The names of the workers that are not on the host.
+
+        Raises:
+            Unasked: the host did not answer.
+        """
+        result = self._ask({}, list(self.workers))
+        if result.get("failed") or result.get("unreachable"):
+            raise Unasked(result)
+        return set(result["unknown"])
 
     def drain(self, workers: list[draining.Worker], poll_seconds: float) -> None:
         """Take workers down, and up again where they are to be.
@@ -155,6 +167,11 @@ class ActionModule(ActionBase):
             }
         host = Host(self, variables, given, canary["environment_files"], described)
         try:
+            if options["skip_missing"] and (missing := host.missing()):
+                workers = [worker for worker in workers if worker.name not in missing]
+                result["chosen"] = [worker.name for worker in workers]
+                if not workers:
+                    return result
             if self._task.check_mode:
                 seen = host.tell({}, result["chosen"])
                 for one in workers:

@@ -23,11 +23,14 @@ class ActionModule(ActionBase):
         if found.problems:
             lines = ["Nothing was changed. To be mended first:", *(f"- {problem}" for problem in found.problems)]
             return {**result, "failed": True, "msg": "\n".join(lines), "problems": found.problems}
-        self._display.display(str(found.memory))
+        roles = stack.roles_of(variables, self._loader)
+        if roles:
+            self._display.display(str(found.memory))
         return {
             **result,
             "changed": False,
-            "roles": stack.roles_of(variables, self._loader),
+            "roles": roles,
             "redis_cache_moves": found.redis_cache_moves,
             "redis_left": list(found.redis_left),
+            **({"left": True} if found.has_left else {}),
         }

@@ -25,6 +25,10 @@ options:
     description: Tell nobody anything; only see whether the names are right.
     type: bool
     default: false
+  skip_missing:
+    description: Leave out workers that are not on the host, as on one that the application leaves, or has left. Else they are refused.
+    type: bool
+    default: false
   poll_seconds:
     description: Seconds between two looks.
     type: float

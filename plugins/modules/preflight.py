@@ -37,6 +37,10 @@ redis_left:
   type: list
   elements: str
   returned: success
+left:
+  description: Whether the host is one of C(topology_leaving) on which nothing of the application is any more.
+  type: bool
+  returned: then
 problems:
   description: A sentence for each mistake, for a reader that shows no line breaks.
   type: list

@@ -127,6 +127,11 @@ options:
       - A program with C(X-Application=*) is removed with the last one of all applications.
     type: str
     default: ""
+  remove_only:
+    description: Of the application's units and programs that are not among the services, those alone by these names are removed; empty for all.
+    type: list
+    elements: str
+    default: []
   unit_directory:
     description: Where the units of an application are.
     type: path
@@ -230,6 +235,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "services": {"type": "list", "elements": "dict", "required": True, "options": SERVICE_OPTIONS},
     "state": {"type": "str", "choices": ["running", "written"], "default": "running"},
     "application": {"type": "str", "default": ""},
+    "remove_only": {"type": "list", "elements": "str", "default": []},
     "unit_directory": {"type": "path", "default": "/etc/systemd/system"},
     "program_directory": {"type": "path", "default": "/etc/supervisor/conf.d"},
     "marked_directories": {
@@ -283,6 +289,7 @@ class Services:
         self.programs = {name: service for name, service in self.services.items() if _is_program(service)}
         self.unit_services = {unit: service for unit, service in self.services.items() if not _is_program(service)}
         self.application: str = parameters["application"]
+        self.remove_only: list[str] = parameters["remove_only"]
         self.folder = Path(parameters["unit_directory"])
         self.program_folder = Path(parameters["program_directory"])
         self.marked_folders = [Path(path) for path in parameters["marked_directories"]]
@@ -327,12 +334,13 @@ class Services:
                 else:
                     self._write(name, file)
         self._remove_replaced()
-        self._remove({path: text for path, text in units.items() if Path(path).name not in self.unit_services})
-        gone = {path: text for path, text in programs.items() if path not in given}
+        units = {path: text for path, text in units.items() if Path(path).name not in self.unit_services}
+        self._remove(self._to_go(units))
+        gone = self._to_go({path: text for path, text in programs.items() if path not in given})
         self._remove_programs(gone)
         # Afterwards: what follows the stops of the others is among them.
         self._remove_programs(self._shared_by_nobody(gone))
-        self._remove_others({path: text for path, text in others.items() if path not in given})
+        self._remove_others({path: text for path, text in others.items() if path not in given and not self.remove_only})
         # Now that no unit of its name is there any more: supervisor, when it starts, starts whatever it finds.
         for name, file in of_programs:
             self._write(name, file)
@@ -474,6 +482,12 @@ class Services:
         """The texts of the files in a folder that carry the application's mark, by path."""
         return {
             path: text for path, text in _texts(folder, suffixes).items() if self.application in _applications(text)
+        }
+
+    def _to_go(self, found: Mapping[str, str]) -> dict[str, str]:
+        """Those of the files of units or programs that may be removed."""
+        return {
+            path: text for path, text in found.items() if not self.remove_only or Path(path).stem in self.remove_only
         }
 
     def _shared_by_nobody(self, gone: Collection[str]) -> dict[str, str]:

@@ -11,7 +11,14 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import examined, memory, neighbours, redis, stack
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
+    examined,
+    leaving,
+    memory,
+    neighbours,
+    redis,
+    stack,
+)
 
 # What a role is given as it stands in a variable of the deployment.
 WIRED = {"django_app_environment": ("app_environment", "app_connections"), "django_app_name": ("app_name",)}
@@ -39,6 +46,8 @@ class Found(NamedTuple):
     """Whether the cache moves to a Redis of its own in this run."""
     redis_left: tuple[str, ...] = ()
     """The instances of Redis that the cache leaves in this run."""
+    has_left: bool = False
+    """Whether the host is to leave, and nothing of the application is there."""
 
 
 def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, Any] = NOBODY) -> Found:
@@ -67,8 +76,12 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
     host, facts = variables["inventory_hostname"], variables["ansible_facts"]
     taken = memory.of_host(host, facts["memtotal_mb"], right)
     named, _ = arguments.typed({"app_name": stack.OPTIONS["app_name"]}, settled, loader)
-    moves, left = False, ()
-    if application := named.get("app_name"):
+    leaves, _ = arguments.typed({"topology_leaving": stack.OPTIONS["topology_leaving"]}, settled, loader)
+    moves, left, has_left = False, (), False
+    if (application := named.get("app_name")) and host in leaves.get("topology_leaving", ()):
+        found += leaving.left_behind(host, application, seen)
+        has_left = leaving.has_left(application, seen)
+    elif application:
         want = neighbours.wanted(application, host, right, facts)
         found += neighbours.problems(want, seen)
         moves, left = neighbours.cache_moves(want, seen), tuple(neighbours.left(want, seen))
@@ -83,6 +96,7 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
         taken,
         moves,
         left,
+        has_left,
     )
 
 

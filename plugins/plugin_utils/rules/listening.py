@@ -93,6 +93,7 @@ def _is_named_to_others(host: str, topology: Mapping[str, list[str]]) -> bool:
     asked_by = {
         "postgresql": code,
         "redis": code | set(topology["flower"]),
+        "rabbitmq": code | set(topology["flower"]),
         "web": set(topology["proxy"]),
         "flower": set(topology["proxy"]),
     }

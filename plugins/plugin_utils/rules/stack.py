@@ -13,7 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments, authority
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
 from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import complete_workers, messages_ahead, pool_of
-from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import listening
+from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import leaving, listening
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import DEBIANS, application_problems
 
 APPLICATION = ("firewall", "django_app", "celery", "process_manager")
@@ -73,6 +73,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "type": "str",
         "choices": ["plain", "json"],
         "description": "How the application writes its log lines: plain or json.",
+    },
+    "app_rollout_serial": {
+        "type": "raw",
+        "description": "How many hosts at once go over to a new release: a number, a percentage, or a list of both.",
     },
     "app_state": {
         "type": "str",
@@ -144,6 +148,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         f"topology_{group}": {"type": "list", "elements": "str", "description": f"The hosts of the group {group}."}
         for group in ROLES
     },
+    "topology_leaving": {
+        "type": "list",
+        "elements": "str",
+        "description": "The hosts that the application is taken away from.",
+    },
     **{name: {"type": "str", "description": f"Its value is {vault}."} for name, (vault, _) in SECRETS.items()},
 }
 
@@ -165,9 +174,9 @@ def roles_of(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
     """
     given, _ = arguments.typed({name: OPTIONS[name] for name in ("celery_broker", "service_tls")}, variables, loader)
     unused = {"rabbitmq"} - {given.get("celery_broker")}
-    groups = [group for group in variables["group_names"] if group not in unused]
-    certificates = ["certificates"] if given.get("service_tls") else []
-    return certificates + list(dict.fromkeys(role for group in groups for role in ROLES.get(group, ())))
+    groups = [group for group in variables["group_names"] if group in ROLES]
+    certificates = ["certificates"] if groups and given.get("service_tls") else []
+    return certificates + list(dict.fromkeys(role for group in groups if group not in unused for role in ROLES[group]))
 
 
 class AlreadyTold(LookupError):
@@ -235,6 +244,25 @@ def _groups(given: Given) -> list[str]:
         if len(members) > 1:
             found.append(f"The group {group} holds {', '.join(members)}: {why}. Leave one of them.")
     return found
+
+
+def _leaving(given: Given) -> list[str]:
+    topology = {group: given[f"topology_{group}"] for group in ROLES}
+    found = leaving.problems(given["inventory_hostname"], topology, given["topology_leaving"])
+    if given["app_state_remove_data"] and given["inventory_hostname"] in given["topology_leaving"]:
+        found.append(
+            "app_state_remove_data is true, but a server that leaves keeps what is stored there, which others may share: set it to false."
+        )
+    return found
+
+
+def _rollout(given: Given) -> list[str]:
+    serial = given["app_rollout_serial"]
+    return [
+        f"app_rollout_serial holds {part!r}: give a number of servers from 1, a percentage such as 25%, or a list of them."
+        for part in (serial if isinstance(serial, list) and serial else [serial])
+        if isinstance(part, bool) or not re.fullmatch(r"[1-9]\d*|([1-9]\d?|100)%", str(part))
+    ]
 
 
 def _managed(variables: Mapping[str, Any], loader: DataLoader, given: Given) -> list[str]:
@@ -553,6 +581,8 @@ def _flower(given: Given) -> list[str]:
 RULES: tuple[Callable[[Given], list[str]], ...] = (
     *(
         _groups,
+        _leaving,
+        _rollout,
         _firewall,
         _archive,
         _scheduler,
