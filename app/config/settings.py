@@ -137,13 +137,20 @@ DATABASES = {
 }
 # A connection that is not there within a second will not come: whoever waits for a page shall not wait for that.
 REDIS_SOCKET = {"socket_timeout": 5, "socket_connect_timeout": 1, "socket_keepalive": True, "health_check_interval": 30}
+# Where the URLs begin with sentinel:// these are of Sentinels, which say who of several servers is the primary. They have a second each
+# and no second try: the next one is asked.
+SENTINEL: dict[str, Any] = {}
+if PRIMARY_NAME := env.str("REDIS_PRIMARY_NAME", ""):
+    limits = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": None}
+    password = env.str("REDIS_SENTINEL_PASSWORD", "") or None
+    SENTINEL = {"master_name": PRIMARY_NAME, "sentinel_kwargs": {"password": password, **limits}}
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": env.str("CACHE_URL"),
+        "LOCATION": [env.str("CACHE_URL")],  # one: Django would take those of Sentinels for replicas
         # Django joins prefix, version and key with colons itself.
         "KEY_PREFIX": env.str("CACHE_KEY_PREFIX", "cache:").rstrip(":"),
-        "OPTIONS": REDIS_SOCKET,
+        "OPTIONS": {**REDIS_SOCKET, **SENTINEL, **({"pool_class": "core.sentinel.PrimaryPool"} if SENTINEL else {})},
     }
 }
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
@@ -238,12 +245,15 @@ CELERY: dict[str, Any] = {
         **REDIS_SOCKET,
         "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", 43200),
         "global_keyprefix": KEY_PREFIX,
+        **SENTINEL,
     },
     # Once more, for a connection that was cut; the sweep sends what the broker did not take.
     "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0},
     "result_backend_transport_options": {
         "global_keyprefix": KEY_PREFIX,
-        "retry_policy": {"timeout": 5.0, "max_retries": 10},
+        # Longer than it takes until another primary is chosen.
+        "retry_policy": {"timeout": 30.0, "max_retries": 60} if SENTINEL else {"timeout": 5.0, "max_retries": 10},
+        **SENTINEL,
     },
     "redis_socket_timeout": 5.0,
     "redis_socket_connect_timeout": 1.0,

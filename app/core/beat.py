@@ -16,6 +16,8 @@ from redis import Redis, RedisError
 from redis.exceptions import LockError
 from redis.lock import Lock
 
+from core import sentinel
+
 logger = logging.getLogger(__name__)
 
 # Seconds. A Beat that says nothing more is replaced after the lease; it renews it at least this often, and again before each task.
@@ -117,10 +119,20 @@ class Guard:
         self.turn.end()
 
 
+def client(url: str, options: dict[str, Any], limits: dict[str, Any]) -> Redis:
+    """Of the broker's Redis; options: Celery's of the broker, limits: of a connection."""
+    if not url.startswith(sentinel.SCHEME):
+        return Redis.from_url(url, **limits)
+    names = ("master_name", "sentinel_kwargs")
+    return Redis(
+        connection_pool=sentinel.PrimaryPool.from_url(url, **{name: options[name] for name in names}, **limits)
+    )
+
+
 @beat_init.connect
 def guard(sender: Service, **kwargs: object) -> None:
     conf = sender.app.conf
-    if not conf.broker_url.startswith(("redis://", "rediss://")):
+    if not conf.broker_url.startswith(("redis://", "rediss://", sentinel.SCHEME)):
         logger.warning("The broker is no Redis: nothing keeps a second Beat from sending the schedules too.")
         return
     options = conf.broker_transport_options
@@ -128,7 +140,7 @@ def guard(sender: Service, **kwargs: object) -> None:
     Guard(
         sender,
         Turn(
-            Redis.from_url(conf.broker_url, **limits),
+            client(conf.broker_url, options, limits),
             prefix=options.get("global_keyprefix", ""),
             holder=f"the Beat on {gethostname()}, process {os.getpid()} ({uuid.uuid4().hex[:8]})",
         ),

@@ -42,6 +42,7 @@ class FilterModule:
             "project_advice": advice.project_advice,
             "process_services": units.process_services,
             "redis_memory_bytes": redis.memory_bytes,
+            "redis_url": redis.url,
             "release_links": placed.release_links,
             "shared_folders": placed.shared_folders,
             "worker_table": draining.table,

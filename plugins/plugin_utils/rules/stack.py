@@ -38,8 +38,12 @@ SECRETS = {
     "redis_admin_password": ("vault_redis_admin_password", "redis"),
     "redis_cache_password": ("vault_redis_cache_password", "redis"),
     "redis_celery_password": ("vault_redis_celery_password", "redis"),
+    "redis_internal_password": ("vault_redis_internal_password", "redis"),
+    "redis_sentinel_password": ("vault_redis_sentinel_password", "redis"),
     "flower_basic_auth_password": ("vault_flower_password", "flower"),
 }
+# Asked for where the group has several hosts.
+OF_SEVERAL = ("redis_internal_password", "redis_sentinel_password")
 RENAMED = {
     "django_app_celery": "celery_app",
     "proxy_upstreams": "nginx_upstreams",
@@ -169,13 +173,18 @@ def _groups(given: Given) -> list[str]:
     only_one = {
         "beat": "every schedule would fire twice",
         "flower": "the proxy knows one dashboard",
-        "redis": "one server is supported",
         "postgresql": "one server is supported",
     }
     for group, why in only_one.items():
         members = given[f"topology_{group}"]
         if len(members) > 1:
             found.append(f"The group {group} holds {', '.join(members)}: {why}. Leave one of them.")
+    redis = given["topology_redis"]
+    if redis and len(redis) % 2 == 0:
+        found.append(
+            f"The group redis holds {', '.join(redis)}: of so many no majority could tell which one is the primary. Leave one of them, "
+            f"or {len(redis) + 1}."
+        )
     return found
 
 
@@ -232,7 +241,7 @@ def _secrets(given: Given) -> list[str]:
     found = []
     for name, (vault, group) in SECRETS.items():
         value = str(given[name] or "")
-        if group and not given[f"topology_{group}"]:
+        if group and len(given[f"topology_{group}"]) < (2 if name in OF_SEVERAL else 1):
             continue
         if not value:
             found.append(

@@ -1,5 +1,6 @@
 """What Flower's own Celery has to know about the broker; its address comes as CELERY_BROKER_URL."""
 
+import json
 import os
 
 from flower.inspector import Inspector
@@ -17,4 +18,6 @@ broker_transport_options = {
     "socket_connect_timeout": 10,
     "socket_keepalive": True,
     "health_check_interval": 25,
+    # What else the broker's address needs: that of Sentinels, master_name and sentinel_kwargs.
+    **json.loads(os.environ["FLOWER_BROKER_OPTIONS"]),
 }
