@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import memory
 
-REDIS = {"redis_maxmemory": "200mb", "redis_memory_percent": 25}
+REDIS = {"redis_maxmemory": "200mb", "redis_memory_percent": 25, "redis_members": []}
 POSTGRESQL: dict[str, Any] = {"postgresql_memory_percent": 10, "postgresql_settings": {}}
 
 

@@ -110,6 +110,8 @@ class Host:
             instance = service.partition("@")[2]
             settings = lines(self.root / f"etc/redis/redis{'-' + instance if instance else ''}.conf", " ")
             self._port(known, "redis_port", settings.get("port"))
+            if "/etc/redis/failover.conf" in settings.get("include", []):
+                known["redis_is_member"] = True
             if (self.root / f"etc/systemd/system/multi-user.target.wants/{service}.service").is_symlink():
                 self._memory(known, service, settings.get("maxmemory"))
         if found := re.fullmatch(r"postgresql@(\d+)-(\w+)", service):

@@ -16,6 +16,8 @@ MEBIBYTE = 1024**2
 SYSTEM_MEGABYTES = 192
 # Redis while it rewrites its append-only file, and PostgreSQL's connections and maintenance, beside what they keep.
 OVERHEAD = 1.5
+# A Sentinel, and what a primary keeps for replicas that were away for a moment.
+MEMBER_MEGABYTES = 64
 # As systemd.resource-control(5) has it for MemoryMax=.
 LIMIT = re.compile(r"(?:(\d+(?:\.\d+)?)([KMGT]?)|(\d+(?:\.\d+)?)%)")
 # As postgresql.conf has it; without a unit these are blocks.
@@ -71,6 +73,8 @@ def of_host(host: str, megabytes: int, given: Mapping[str, Mapping[str, Any]]) -
     if arguments := given.get("redis"):
         data = redis.memory_bytes(arguments["redis_maxmemory"], arguments["redis_memory_percent"], megabytes)
         shares.append(Share("Redis", int(data * OVERHEAD) // MEBIBYTE, "redis_maxmemory"))
+        if arguments["redis_members"]:
+            shares.append(Share("Sentinel", MEMBER_MEGABYTES, ""))
     if arguments := given.get("postgresql"):
         buffers = buffers_bytes(arguments, megabytes)
         own = "shared_buffers" in arguments["postgresql_settings"]

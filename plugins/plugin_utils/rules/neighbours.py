@@ -30,6 +30,9 @@ class Wanted(NamedTuple):
     """The names of its site; empty where it has none on this host."""
     nginx_ports: list[int]
     """Where nginx is to listen; empty where it has no site on this host."""
+    redis_members: list[dict[str, str]]
+    """Servers of Redis that replace each other, and which of them this host is."""
+    redis_member: str
 
 
 def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> Wanted:
@@ -67,6 +70,8 @@ def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], 
         ports=ports,
         names=list(nginx.get("nginx_server_names", ())),
         nginx_ports=[nginx["nginx_http_port"], nginx["nginx_https_port"]] if nginx else [],
+        redis_members=redis.get("redis_members", []),
+        redis_member=redis.get("redis_member_address", ""),
     )
 
 
@@ -79,7 +84,8 @@ def problems(want: Wanted, found: Mapping[str, Any]) -> list[str]:
     """
     others = {name: known for name, known in found["applications"].items() if name != want.application}
     taken = {port for known in others.values() for port in known["ports"].values()}
-    told = [*_same_name(want, found["applications"].get(want.application, {}))]
+    own = found["applications"].get(want.application, {})
+    told = [*_same_name(want, own), *_redis_members(want, own)]
     for name, known in others.items():
         told += [
             *_names(want, name, known),
@@ -97,6 +103,23 @@ def _same_name(want: Wanted, known: Mapping[str, Any]) -> Iterator[str]:
             f"app_name is {want.application}, but {want.application} on {want.host} answers to {', '.join(known['names'])}, and site_names "
             "holds none of them: if that is another project, choose another app_name; if it is this one with new names, keep an old one "
             "beside them for one run."
+        )
+
+
+def _redis_members(want: Wanted, known: Mapping[str, Any]) -> Iterator[str]:
+    """One Redis that becomes several keeps its data only as their first primary; which of several has the data is theirs to say."""
+    if "redis-server" not in set(want.services) & set(known.get("services", ())):
+        return
+    is_member = known.get("redis_is_member", False)
+    if want.redis_members and not is_member and want.redis_members[0]["address"] != want.redis_member:
+        yield (
+            f"The group redis begins with {want.redis_members[0]['name']}, but {want.host} is where this application's Redis has its data, "
+            f"which the others copy from the first one: name {want.host} first."
+        )
+    if is_member and not want.redis_members:
+        yield (
+            f"The group redis holds {want.host} alone, but its Redis is one of several and may be a replica. Put the others back; to give "
+            "them up, see what roles/redis/README.md says."
         )
 
 

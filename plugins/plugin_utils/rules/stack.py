@@ -144,7 +144,13 @@ def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
     # The role celery tells itself what is wrong with them.
     celery, _ = arguments.collect("celery", variables, loader)
     given = Given({**celery, **typed})
-    found += [*_platform(variables), *_renamed(variables), *_unknown(variables), *_left_open(variables)]
+    found += [
+        *_platform(variables),
+        *_one_debian(variables, typed),
+        *_renamed(variables),
+        *_unknown(variables),
+        *_left_open(variables),
+    ]
     for rule in RULES:
         try:
             found += rule(given)
@@ -161,6 +167,25 @@ def _platform(variables: Mapping[str, Any]) -> list[str]:
     return [
         f"The group all: {variables['inventory_hostname']} runs {name} {release}; supported are Debian {' and '.join(DEBIANS)}. "
         "Reinstall it, or take it out."
+    ]
+
+
+def _one_debian(variables: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """A replica does not read what a primary of a younger Redis sends."""
+    members = given.get("topology_redis", [])
+    host = variables["inventory_hostname"]
+    if len(members) < 2 or host not in members:
+        return []
+    release = variables.get("ansible_facts", {}).get("distribution_major_version")
+    facts = {name: variables["hostvars"][name].get("ansible_facts", {}) for name in members}
+    # Of one that --limit left out it is not known.
+    others = {name: found.get("distribution_major_version", release) for name, found in facts.items()}
+    different = [f"{name} with Debian {other}" for name, other in others.items() if other != release]
+    if not different:
+        return []
+    return [
+        f"The group redis holds {host} with Debian {release} beside {', '.join(different)}: one cannot read the other's data. Have the same "
+        "Debian on all of them."
     ]
 
 

@@ -4,7 +4,8 @@
     redis-failover server     before redis-server starts: whose replica it is, into the file that redis.conf includes
     redis-failover leave      before redis-server stops: a primary hands over, so that nothing is lost and nobody waits
     redis-failover sentinel   before redis-sentinel starts: what Ansible wrote, with what the Sentinel knows, into the Sentinel's own file
-    redis-failover status     says how the members are; the exit status is 1 when this one is not in its place or there is no majority
+    redis-failover members    how the members are, as far as they say so
+    redis-failover status     the same, once this one is in its place; the exit status is 1 when it does not come there
 
 Neither Redis nor the Sentinel ever writes a file of Ansible's, and a run of Ansible's never says who is the primary.
 """
@@ -158,19 +159,23 @@ class Failover:
 
     def server(self) -> None:
         """Writes whose replica this Redis is. Raises Stuck when it must not start now."""
-        primary = self._primary()
+        primary, path = self._primary(), Path(self.config["replication_file"])
+        if primary != self.own and self._has_data() and not path.exists():
+            raise Stuck(
+                f"This Redis has data of its own and was never one of several: as a replica of {self._named(primary)} it would lose them. "
+                f"Name this server first of all members; or, if nobody needs the data, remove {self.config['data']}/appendonlydir."
+            )
         self.say(f"The primary is {'this Redis' if primary == self.own else self._named(primary)}.")
         line = "" if primary == self.own else f"replicaof {primary} {self.config['port']}\n"
-        write(Path(self.config["replication_file"]), f"# Written by redis-failover at every start of Redis.\n{line}")
+        write(path, f"# Written by redis-failover at every start of Redis.\n{line}")
 
     def _primary(self) -> str:
         began = time.monotonic()
-        has_data = any(Path(self.config["data"], "appendonlydir").glob("*.manifest"))
         while True:
             views, seconds = self.views(), time.monotonic() - began
             if self.are_most(views):
                 primary, epoch = views[0].primary, views[0].epoch
-                if primary != self.own or has_data or epoch == 0:
+                if primary != self.own or self._has_data() or epoch == 0:
                     return primary
                 if seconds > CHOICE_SECONDS:
                     raise Stuck(
@@ -189,6 +194,9 @@ class Failover:
                 )
                 return primary
             time.sleep(POLL_SECONDS)
+
+    def _has_data(self) -> bool:
+        return any(Path(self.config["data"], "appendonlydir").glob("*.manifest"))
 
     def _knows_others(self) -> bool:
         return any(line.split()[1].lower() == "known-sentinel" for line in self._knowledge())
@@ -295,14 +303,14 @@ class Failover:
             Stuck: it is not, or they do not.
         """
         try:
-            wait(self._is_in_place, IN_PLACE_SECONDS, self._out_of_place)
+            wait(self.is_in_place, IN_PLACE_SECONDS, self._out_of_place)
             if quorum:
-                wait(self._is_replaceable, CHOICE_SECONDS, self._why_not_replaceable)
+                wait(lambda: not self.why_not_replaceable(), CHOICE_SECONDS, self.why_not_replaceable)
         finally:
-            for line in self._members():
-                self.say(line)
+            self.say_members()
 
-    def _is_in_place(self) -> bool:
+    def is_in_place(self) -> bool:
+        """Whether this Redis is what the Sentinels say: the primary, or a replica that has all of it."""
         views = self.views()
         if not views:
             return False
@@ -324,21 +332,25 @@ class Failover:
             "journalctl -u redis-server -u redis-sentinel, and at the ends of /var/log/redis/*.log"
         )
 
-    def _is_replaceable(self) -> bool:
-        return not self._why_not_replaceable()
-
-    def _why_not_replaceable(self) -> str:
+    def why_not_replaceable(self) -> str:
         """What keeps the Sentinels from replacing a primary that dies, for an operator; empty when nothing does."""
         try:
             with self.sentinel(self.own) as sentinel:
                 sentinel.ask("SENTINEL", "CKQUORUM", self.config["primary_name"])
         except (OSError, Refused) as error:
-            return f"The Sentinels could not replace a primary that dies: {error}. Look at: journalctl -u redis-sentinel"
+            return (
+                f"The Sentinels could not replace a primary that dies: {error}. Look at: journalctl -u redis-sentinel"
+            )
         # A replica that a Sentinel has not heard of would go on following a dead primary.
         for view in self.views():
             if min(view.others, view.replicas) < len(self.names) - 1:
                 return f"The Sentinel of {self._named(view.sentinel)} has not heard of all members. Look at: journalctl -u redis-sentinel"
         return ""
+
+    def say_members(self) -> None:
+        """Says how each member is."""
+        for line in self._members():
+            self.say(line)
 
     def _members(self) -> Iterator[str]:
         views = {view.sentinel: view for view in self.views()}
@@ -411,8 +423,10 @@ def become(name: str) -> None:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=["server", "leave", "sentinel", "status"])
-    parser.add_argument("--quorum", action="store_true", help="status: fail where a primary that dies could not be replaced")
+    parser.add_argument("what", choices=["server", "leave", "sentinel", "members", "status"])
+    parser.add_argument(
+        "--quorum", action="store_true", help="status: fail where a primary that dies could not be replaced"
+    )
     given = parser.parse_args()
     failover = Failover(json.loads(CONFIG.read_text(encoding="utf-8")), lambda text: print(text, flush=True))
     become("redis")
@@ -420,7 +434,13 @@ def main() -> int:
         if given.what == "status":
             failover.status(quorum=given.quorum)
         else:
-            {"server": failover.server, "leave": failover.leave, "sentinel": failover.write_sentinel}[given.what]()
+            commands = {
+                "server": failover.server,
+                "leave": failover.leave,
+                "sentinel": failover.write_sentinel,
+                "members": failover.say_members,
+            }
+            commands[given.what]()
     except (Stuck, OSError, Refused) as error:
         print(error, file=sys.stderr)
         return 1
