@@ -391,6 +391,32 @@ def test_a_group_that_cannot_be_is_named(
         assert word in named[0]
 
 
+def test_three_servers_of_redis_need_secrets_of_their_own_and_one_debian(
+    problems: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """A vault that was written for one server lacks them."""
+    three = {"redis": ["server-1", "server-2", "server-3"]}
+    addresses = {f"vault_redis_{name}_password": "" for name in ("internal", "sentinel")}
+    told = "\n".join(problems(addresses, three))
+    for name in addresses:
+        assert f"{name} is missing" in told
+    assert problems(addresses) == []
+    secrets = dict.fromkeys(addresses, "a-long-and-random-value")
+    write_inventory(tmp_path, secrets, three)
+    loader = DataLoader()
+    variables = variables_of(tmp_path, loader, {})
+    assert value_of("broker_url", tmp_path).count("sentinel://celery:") == 3
+    variables["hostvars"] = {
+        name: {"ansible_facts": FACTS | {"distribution_major_version": release}}
+        for name, release in (("server-1", "12"), ("server-2", "13"), ("server-3", "12"))
+    }
+    typed = {"topology_redis": three["redis"]}
+    [sentence] = stack._one_debian(
+        variables | {"ansible_facts": variables["hostvars"]["server-1"]["ansible_facts"]}, typed
+    )
+    assert "The group redis holds server-1 with Debian 12 beside server-2 with Debian 13" in sentence
+
+
 def test_uploads_on_several_servers_need_storage_that_they_share(problems: Callable[..., list[str]]) -> None:
     """Said before the first change; silent where storage is shared, or where nothing is uploaded."""
     apart = {"workers": ["server-2"], "proxy": ["server-3"]}
