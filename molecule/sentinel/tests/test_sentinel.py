@@ -65,9 +65,9 @@ def admin(name: str, arguments: str) -> str:
         input=secrets()["vault_redis_admin_password"] + "\n",
         capture_output=True,
         text=True,
-        check=True,
         timeout=60,
     )
+    assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
