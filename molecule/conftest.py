@@ -19,9 +19,19 @@ from lab import LAB, LAB_FOLDER, PROJECT, lab_ports
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test that takes `host` or `host_name` once on each host of the lab."""
-    if "host_name" in metafunc.fixturenames:
-        metafunc.parametrize("host_name", sorted(lab_ports()), scope="session")
+    """Run every test that takes `host` or `host_name` once on each host of the lab.
+
+    One that runs a playbook, or is marked `costly`, costs half a minute: in `make test` a file's run on one of the hosts, on another
+    one for the next file. `make prove` sets EVERY_HOST, and they run on each.
+    """
+    if "host_name" not in metafunc.fixturenames:
+        return
+    hosts = sorted(lab_ports())
+    is_costly = "converge_again" in metafunc.fixturenames or metafunc.definition.get_closest_marker("costly")
+    if is_costly and not os.environ.get("EVERY_HOST"):
+        file = metafunc.definition.path
+        hosts = [hosts[sorted(file.parent.glob("test_*.py")).index(file) % len(hosts)]]
+    metafunc.parametrize("host_name", hosts, scope="session")
 
 
 class ByHost(LoadScopeScheduling):

@@ -655,6 +655,62 @@ def test_a_client_on_the_internet_is_let_be(problems: Callable[..., list[str]]) 
     assert problems({"media_is_shared": True}, CLIENT, ON_THE_INTERNET) == []
 
 
+def test_several_servers_without_a_firewall_are_refused_unless_another_one_is_meant(
+    problems: Callable[..., list[str]],
+) -> None:
+    off = {"media_is_shared": True, "firewall_enabled": False}
+    [sentence] = problems(off, APART)
+    for word in (
+        "firewall_enabled is false",
+        "server-1, server-2, server-3",
+        "firewall_elsewhere: true",
+        MAIN,
+        "firewall.yml",
+    ):
+        assert word in sentence
+    assert problems({**off, "firewall_elsewhere": True}, APART) == []
+    assert problems({"firewall_enabled": False}) == []
+
+
+def test_each_server_lets_in_those_whom_the_topology_sends_there(tmp_path: Path) -> None:
+    """The database's and the broker's server-1: the code and Flower come to it, the proxy does not."""
+    groups = {
+        "web": ["server-2"],
+        "workers": ["server-3"],
+        "beat": ["server-3"],
+        "flower": ["server-2"],
+        "proxy": ["server-4"],
+    }
+    write_inventory(tmp_path, {}, groups)
+    addresses = {name: f"10.0.0.{name[-1]}" for name in ("server-2", "server-3", "server-4")}
+    inventory = yaml.safe_load((tmp_path / "hosts.yml").read_text())
+    for name, address in addresses.items():
+        inventory["production"]["hosts"][name] = {"private_address": address}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    services = {
+        entry["name"]: (entry["ports"], entry["addresses"]) for entry in value_of("firewall_services", tmp_path)
+    }
+    assert services == {
+        "site": ([80, 443], []),
+        "Redis": ([6379], ["10.0.0.2", "10.0.0.3"]),
+        "PostgreSQL": ([5432], ["10.0.0.2", "10.0.0.3"]),
+        "web": ([8000], []),
+        "Flower": ([5555], []),
+    }
+
+
+def test_one_server_lets_in_the_site_alone(tmp_path: Path) -> None:
+    write_inventory(tmp_path, {})
+    assert {entry["name"] for entry in value_of("firewall_services", tmp_path) if entry["addresses"]} == {"site"}
+
+
+def test_a_client_of_redis_with_two_private_networks_is_asked_which(problems: Callable[..., list[str]]) -> None:
+    """The firewall of Redis's server would let in an address that Flower does not come from."""
+    groups = {group: ["server-2"] for group in FUNCTIONS if group != "flower"}
+    sentences = problems({"media_is_shared": True}, groups, {**TWO_NETWORKS, "default_ipv4": {"address": PUBLIC}})
+    assert any("private_address is" in sentence and "server-1" in sentence for sentence in sentences)
+
+
 def test_another_system_is_named(problems: Callable[..., list[str]]) -> None:
     """Before a package of it is touched."""
     found = problems(facts={"distribution": "Ubuntu", "distribution_major_version": "24"})

@@ -21,6 +21,7 @@ GIVEN: dict[str, dict[str, Any]] = {
         "django_app_environment": {"SECRET_KEY": "correct horse"},
         "django_app_settings_module": "config.settings",
     },
+    "firewall": {"firewall_application": "shop"},
     "flower": {
         "flower_application": "shop",
         "flower_broker_url": "redis://celery:secret@127.0.0.1:6379/1",
@@ -28,6 +29,10 @@ GIVEN: dict[str, dict[str, Any]] = {
     },
 }
 EVERYTHING: dict[str, dict[str, Any]] = {
+    "firewall": {
+        "firewall_services": [{"name": "Redis", "ports": [6379], "addresses": ["10.0.0.5", "fd00::5"]}],
+        "firewall_extra_services": [{"name": "VPN", "ports": [51820], "addresses": ["0.0.0.0/0"], "protocol": "udp"}],
+    },
     "redis": {
         "redis_bind_addresses": ["127.0.0.1", "10.0.0.2"],
         "redis_celery_fanout_exchanges": ["broadcast"],

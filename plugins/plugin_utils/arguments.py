@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -36,6 +37,20 @@ def role_variables(role: str) -> frozenset[str]:
     """The names that a role works out itself: what an inventory says of them has no effect."""
     path = ROLES / role / "vars" / "main.yml"
     return frozenset(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else frozenset()
+
+
+def settled(variables: Mapping[str, Any], loader: DataLoader) -> dict[str, Any]:
+    """The variables with what nearly every other one is made of computed once: which hosts do what, and at which address.
+
+    Ansible computes a variable anew for each that names it. One that cannot be computed stays as it is, for whoever asks for it.
+    """
+    templar = Templar(loader=loader, variables=variables)
+    found = dict(variables)
+    for name in variables:
+        if name.startswith("topology") or name in ("stack_hosts", "private_address", "app_name"):
+            with contextlib.suppress(AnsibleError):
+                found[name] = templar.template(variables[name])
+    return found
 
 
 def collect(role: str, variables: Mapping[str, Any], loader: DataLoader) -> tuple[dict[str, Any], list[str]]:

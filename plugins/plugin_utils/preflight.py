@@ -45,18 +45,19 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
         loader: the plugin's own.
         seen: what the module `neighbours` returned.
     """
-    found = stack.problems(variables, loader)
+    settled = arguments.settled(variables, loader)
+    found = stack.problems(settled, loader)
     told = " ".join(found)
     right: dict[str, dict[str, Any]] = {}
     for role in stack.roles_of(variables["group_names"]):
-        given, wrong = examined(role, variables, loader)
+        given, wrong = examined(role, settled, loader)
         if not wrong:
             right[role] = given
         # A secret that is missing is missed once, by its name in the vault.
         found += [problem for problem in wrong if stack.SECRETS.get(subject(problem), ("-",))[0] not in told]
     host, facts = variables["inventory_hostname"], variables["ansible_facts"]
     taken = memory.of_host(host, facts["memtotal_mb"], right)
-    named, _ = arguments.typed({"app_name": stack.OPTIONS["app_name"]}, variables, loader)
+    named, _ = arguments.typed({"app_name": stack.OPTIONS["app_name"]}, settled, loader)
     if application := named.get("app_name"):
         found += neighbours.problems(neighbours.wanted(application, host, right, facts), seen)
         taken.shares.extend(neighbours.shares(application, seen, facts["memtotal_mb"]))

@@ -15,6 +15,7 @@ import pytest
 import requests
 import testinfra
 import yaml
+from scan import open_ports_of
 from shop import WORKERS, Shop
 from testinfra.host import Host
 
@@ -276,13 +277,45 @@ def test_each_server_listens_only_where_others_need_it() -> None:
     assert listening_outside("fleet-app-2") == {"22", "8000"}
 
 
-def test_postgresql_refuses_a_server_that_has_no_business_there() -> None:
-    """The proxy reaches the port, and is refused by name; an application server gets to the password."""
-    ask = "/srv/stockpot/current/venv/bin/python -c \"import psycopg; psycopg.connect('{}')\""
-    target = f"host={address('fleet-data')} user=stockpot dbname=stockpot password=wrong connect_timeout=5"
-    foreign = server("fleet-proxy").run(ask.format(target))
+def test_a_stranger_in_their_network_finds_ssh_and_the_site_and_nothing_else() -> None:
+    """All ports of each server, from a machine that is in no function."""
+    servers = {name: address(name) for name in ("fleet-data", *WEB, "fleet-proxy")}
+    found = open_ports_of(server("fleet-stranger"), servers.values())
+    seen = {name: found[at] for name, at in servers.items()}
+    assert seen == {"fleet-data": {22}, "fleet-app-1": {22}, "fleet-app-2": {22}, "fleet-proxy": {22, 80, 443}}
+
+
+@pytest.mark.parametrize(
+    ("asks", "asked", "port", "answers"),
+    [
+        ("fleet-proxy", "fleet-app-1", 8000, True),
+        ("fleet-app-1", "fleet-app-2", 8000, False),
+        ("fleet-data", "fleet-app-1", 8000, False),
+        ("fleet-app-2", "fleet-data", 5432, True),
+        ("fleet-proxy", "fleet-data", 5432, False),
+        ("fleet-app-2", "fleet-data", 6379, True),
+        # Flower.
+        ("fleet-proxy", "fleet-data", 6379, True),
+        ("fleet-stranger", "fleet-data", 6379, False),
+    ],
+)
+def test_servers_reach_of_each_other_what_they_need_and_no_more(
+    asks: str, asked: str, port: int, answers: bool
+) -> None:
+    """Whoever may ask a server one thing may not ask it another."""
+    ask = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
+    done = server(asks).run("python3 -c %s %s %s", ask, address(asked), str(port))
+    assert (done.rc == 0) is answers, done.stderr
+    assert answers or "TimeoutError" in done.stderr
+
+
+def test_postgresql_refuses_whom_it_does_not_know() -> None:
+    """Behind the firewall, too: its own server at its outer address is refused by name; an application server gets to the password."""
+    target = f"host={address('fleet-data')} user=stockpot dbname=stockpot connect_timeout=5"
+    foreign = server("fleet-data").run("PGPASSWORD=wrong psql %s --command='SELECT 1'", target)
     assert "no pg_hba.conf entry" in foreign.stderr
-    ours = server("fleet-app-2").run(ask.format(target))
+    ask = "import psycopg, sys; psycopg.connect(sys.argv[1])"
+    ours = server("fleet-app-2").run("/srv/stockpot/current/venv/bin/python -c %s %s", ask, f"{target} password=wrong")
     assert "password authentication failed" in ours.stderr
 
 

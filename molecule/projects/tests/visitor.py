@@ -11,7 +11,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 # Those that are deployed, as in the playbooks' vars/main.yml.
-PROJECTS = os.environ.get("STOCKPOT_PROJECTS", "chat parcel library").split()
+PROJECTS = os.environ.get("STOCKPOT_PROJECTS", "parcel library").split()
 
 Wait = Callable[..., Any]
 

@@ -14,6 +14,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
     celery,
     django_app,
+    firewall,
     flower,
     nginx,
     postgresql,
@@ -24,6 +25,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
 RULES: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "celery": celery.problems,
     "django_app": django_app.problems,
+    "firewall": firewall.problems,
     "flower": flower.problems,
     "nginx": nginx.problems,
     "postgresql": postgresql.problems,

@@ -87,11 +87,15 @@ def _private_address(private: str, host: str, facts: Mapping[str, Any], services
 
 
 def _is_named_to_others(host: str, topology: Mapping[str, list[str]]) -> bool:
-    """Whether PostgreSQL on another server lets a host in, or web servers elsewhere believe it as their proxy."""
+    """Whether a service on another server lets a host in by its address, or web servers elsewhere believe it as their proxy."""
     code = {*topology["web"], *topology["workers"], *topology["beat"]}
-    database = set(topology["postgresql"])
-    is_client = host in code and bool(database - {host})
-    return is_client or (host in topology["proxy"] and bool(set(topology["web"]) - {host}))
+    asked_by = {
+        "postgresql": code,
+        "redis": code | set(topology["flower"]),
+        "web": set(topology["proxy"]),
+        "flower": set(topology["proxy"]),
+    }
+    return any(host in clients and set(topology[group]) - {host} for group, clients in asked_by.items())
 
 
 def _addresses(value: Any) -> list[str]:

@@ -16,11 +16,11 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.processes import co
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import listening
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import DEBIANS, application_problems
 
-APPLICATION = ("django_app", "celery", "process_manager")
+APPLICATION = ("firewall", "django_app", "celery", "process_manager")
 # The roles that the plays give to a group's hosts; a test compares it with the playbooks.
 ROLES = {
-    "redis": ("redis",),
-    "postgresql": ("postgresql",),
+    "redis": ("firewall", "redis"),
+    "postgresql": ("firewall", "postgresql"),
     "web": APPLICATION,
     "workers": APPLICATION,
     "beat": APPLICATION,
@@ -85,6 +85,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "django_app_processes_extra": arguments.options("django_app")["django_app_processes_extra"],
     "django_app_media_root": {"type": "str", "description": "Where uploads are kept; empty for none."},
+    "firewall_elsewhere": {
+        "type": "bool",
+        "description": "Whether a firewall that is not this one keeps strangers from the servers.",
+    },
+    "firewall_enabled": arguments.options("firewall")["firewall_enabled"],
     "flower_url_prefix": {"type": "str", "description": "The path of the site below which Flower stands."},
     "media_is_shared": {
         "type": "bool",
@@ -262,6 +267,17 @@ def _archive(given: Given) -> list[str]:
     return list(given["django_app_archive"].get("problems", []))
 
 
+def _firewall(given: Given) -> list[str]:
+    """Passwords and orders would go between servers that anybody may ask."""
+    servers = dict.fromkeys(host for group in ROLES for host in given[f"topology_{group}"])
+    if given["firewall_enabled"] or given["firewall_elsewhere"] or len(servers) < 2:
+        return []
+    return [
+        f"firewall_enabled is false, but {', '.join(servers)} talk over a network: whoever is in it reaches their services, too. Take it "
+        "out, or set firewall_elsewhere: true, if another firewall keeps strangers away."
+    ]
+
+
 def _secrets(given: Given) -> list[str]:
     found = []
     for name, (vault, group) in SECRETS.items():
@@ -430,6 +446,6 @@ def _flower(given: Given) -> list[str]:
 
 
 RULES: tuple[Callable[[Given], list[str]], ...] = (
-    *(_groups, _archive, _scheduler, _gevent, _secrets, _workers, _processes, _time_limits, _uploads),
+    *(_groups, _firewall, _archive, _scheduler, _gevent, _secrets, _workers, _processes, _time_limits, _uploads),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
 )
