@@ -13,7 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 init_plugin_loader([str(Path(__file__).resolve().parent.parent / "collections")])
 
 # Their tests wait most of the time, each with servers of its own.
-WAITING = ("test_watch.py",)
+WAITING = ("test_watch.py", "test_redis_failover.py")
 
 
 class ByFile(LoadScopeScheduling):

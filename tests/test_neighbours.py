@@ -114,6 +114,8 @@ def wants(**changes: Any) -> neighbours.Wanted:
         "flower_port": 5556,
         "names": ["blog.test"],
         "https_port": 443,
+        "redis_members": [],
+        "redis_member_address": "",
     } | changes
     right = {
         "process_manager": {
@@ -121,7 +123,7 @@ def wants(**changes: Any) -> neighbours.Wanted:
         },
         "redis": {
             "redis_instance": arguments["instance"],
-            **{name: arguments[name] for name in ("redis_port", "redis_tls")},
+            **{name: arguments[name] for name in ("redis_port", "redis_tls", "redis_members", "redis_member_address")},
             "redis_tls_port": 16379,
         },
         **({memory.CACHE: arguments["cache"]} if "cache" in arguments else {}),
@@ -359,3 +361,34 @@ def test_programs_of_supervisors_count_as_the_units_of_their_names(tmp_path: Pat
     assert known.keys() == {"shop"}
     assert (known["shop"]["units"], known["shop"]["ports"]) == (["shop-flower.service"], {"flower_port": 5555})
     assert known["shop"]["memory"] == {"shop-flower.service": "20%"}
+
+
+MEMBERS = [{"name": f"redis-{number}", "address": f"10.0.0.{number}"} for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("was_member", "members", "own", "said"),
+    [
+        (
+            False,
+            MEMBERS,
+            "10.0.0.2",
+            "The group redis begins with redis-1, but web-1 is where this application's Redis has its data",
+        ),
+        (True, [], "", "The group redis holds web-1 alone, but its Redis is one of several"),
+        (False, MEMBERS, "10.0.0.1", ""),
+        (True, MEMBERS, "10.0.0.2", ""),
+        (False, [], "", ""),
+    ],
+)
+def test_one_redis_becomes_several_where_its_data_comes_first(
+    seen: dict[str, Any], tmp_path: Path, was_member: bool, members: list[dict[str, str]], own: str, said: str
+) -> None:
+    """And several become one by hand: the other way data would be lost."""
+    if was_member:
+        path = tmp_path / "etc/redis/redis.conf"
+        path.write_text(path.read_text() + "include /etc/redis/failover.conf\n")
+        seen = look(tmp_path)
+    want = wants(application="shop", instance="", names=["shop.test"], redis_members=members, redis_member_address=own)
+    told = [problem for problem in neighbours.problems(want, seen) if "group redis" in problem]
+    assert [problem[: len(said)] for problem in told] == ([said] if said else [])

@@ -490,6 +490,82 @@ def test_a_group_that_cannot_be_is_named(
         assert word in named[0]
 
 
+def test_three_servers_of_redis_need_secrets_of_their_own_and_one_debian(
+    problems: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """A vault that was written for one server lacks them."""
+    three = {"redis": ["server-1", "server-2", "server-3"]}
+    addresses = {f"vault_redis_{name}_password": "" for name in ("internal", "sentinel")}
+    told = "\n".join(problems(addresses, three))
+    for name in addresses:
+        assert f"{name} is missing" in told
+    assert problems(addresses) == []
+    secrets = dict.fromkeys(addresses, "a-long-and-random-value")
+    write_inventory(tmp_path, secrets, three)
+    loader = DataLoader()
+    variables = variables_of(tmp_path, loader, {})
+    assert value_of("broker_url", tmp_path).count("sentinel://celery:") == 3
+    variables["hostvars"] = {
+        name: {"ansible_facts": FACTS | {"distribution_major_version": release}}
+        for name, release in (("server-1", "12"), ("server-2", "13"), ("server-3", "12"))
+    }
+    typed = {"topology_redis": three["redis"]}
+    [sentence] = stack._one_debian(
+        variables | {"ansible_facts": variables["hostvars"]["server-1"]["ansible_facts"]}, typed
+    )
+    assert "The group redis holds server-1 with Debian 12 beside server-2 with Debian 13" in sentence
+
+
+THREE = {"redis": ["server-1", "server-2", "server-3"]}
+# For a Sentinel beside everything else.
+MORE = {"memtotal_mb": 4400}
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"service_tls": True}, ["service_tls is true, but the group redis holds", "service_tls: false"]),
+        ({"redis_cache_instance": {"port": 6380}}, ["redis_cache_instance is set, but the group redis holds", "{}"]),
+    ],
+)
+def test_what_three_servers_of_redis_cannot_do_yet_is_named_once(
+    problems: Callable[..., list[str]], variables: dict[str, Any], words: list[str]
+) -> None:
+    """With the group, the variable and the file; no role says it again by its own words."""
+    own = dict(zip(secret_values.AUTHORITY, authority.new_authority(), strict=True))
+    secrets = {f"vault_redis_{name}_password": STRONG for name in ("internal", "sentinel")}
+    addresses = zip(THREE["redis"], ("10.0.0.5", "10.0.0.6", "10.0.0.7"), strict=True)
+    given = {**own, **secrets, "redis_members": [{"name": name, "address": address} for name, address in addresses]}
+    assert problems(given, THREE, MORE) == []
+    [sentence] = problems({**given, **variables}, THREE, MORE)
+    for word in (*words, ", ".join(THREE["redis"]), MAIN):
+        assert word in sentence
+
+
+@pytest.mark.parametrize(
+    ("variables", "behind", "flower"),
+    [({}, True, True), ({"celery_broker": "rabbitmq"}, True, False), ({"redis_members": []}, False, False)],
+)
+def test_sentinels_are_told_of_whoever_asks_them(
+    tmp_path: Path, variables: dict[str, Any], behind: bool, flower: bool
+) -> None:
+    """RabbitMQ's messages leave results and cache with them."""
+    groups = {**THREE, "rabbitmq": ["server-1"]}
+    write_inventory(
+        tmp_path, {f"vault_redis_{name}_password": STRONG for name in ("internal", "sentinel")} | variables, groups
+    )
+    assert value_of("redis_is_behind_sentinels", tmp_path) is behind
+    told = value_of("app_connections", tmp_path)
+    assert (told["REDIS_PRIMARY_NAME"], told["REDIS_SENTINEL_PASSWORD"]) == (
+        ("primary", STRONG) if behind else ("", "")
+    )
+    options = value_of("flower_broker_options", tmp_path)
+    assert bool(options) is flower
+    if flower:
+        kwargs = {"password": STRONG, "socket_timeout": 1, "socket_connect_timeout": 1, "retry": None}
+        assert options == {"master_name": "primary", "sentinel_kwargs": kwargs}
+
+
 def test_uploads_on_several_servers_need_storage_that_they_share(problems: Callable[..., list[str]]) -> None:
     """Said before the first change; silent where storage is shared, or where nothing is uploaded."""
     apart = {"workers": ["server-2"], "proxy": ["server-3"]}
@@ -916,6 +992,16 @@ def test_redis_is_let_in_where_it_listens(tmp_path: Path, variables: dict[str, A
     ):
         url = urlsplit(value_of(name, tmp_path))
         assert (url.scheme, url.port) == (scheme, port)
+
+
+def test_members_and_their_sentinels_are_let_in_by_each_other(tmp_path: Path) -> None:
+    write_inventory(
+        tmp_path, {"redis_members": [{"name": "server-1", "address": "10.0.0.5"}], "redis_sentinel_port": 26380}
+    )
+    assert value_of("firewall_redis_ports", tmp_path) == [6379, 26380]
+    write_inventory(tmp_path, {}, THREE)
+    assert value_of("firewall_redis_ports", tmp_path) == [6379, 26379]
+    assert value_of("topology_redis_clients", tmp_path) == ["server-2", "server-3"]
 
 
 def test_rabbitmq_is_not_reached_in_clear_text_where_tls_is_meant(problems: Callable[..., list[str]]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import memory
 
-REDIS = {"redis_maxmemory": "200mb", "redis_memory_percent": 25}
+REDIS = {"redis_maxmemory": "200mb", "redis_memory_percent": 25, "redis_members": []}
 POSTGRESQL: dict[str, Any] = {"postgresql_memory_percent": 10, "postgresql_settings": {}}
 
 
@@ -51,7 +51,7 @@ def test_redis_takes_its_data_and_half_as_much_again() -> None:
 
 
 def test_a_cache_of_its_own_takes_its_share_beside_the_broker_s() -> None:
-    cache = {"redis_maxmemory": "", "redis_memory_percent": 10}
+    cache = {**REDIS, "redis_maxmemory": "", "redis_memory_percent": 10}
     assert taken(redis=REDIS, **{memory.CACHE: cache}).shares[1:] == [
         memory.Share("Redis", 300, "redis_maxmemory"),
         memory.Share("the cache's Redis", 150, "redis_cache_instance"),

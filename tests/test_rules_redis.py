@@ -52,6 +52,59 @@ def test_a_prefix_fences_only_from_a_user_that_is_there() -> None:
     assert problems({**GIVEN, **prefixes}) != []
 
 
+MEMBERS = {
+    "redis_members": [{"name": f"redis-{number}", "address": f"10.0.0.{number}"} for number in (1, 2, 3)],
+    "redis_member_address": "10.0.0.2",
+    "redis_bind_addresses": ["127.0.0.1", "10.0.0.2"],
+    "redis_internal_password": "between-the-members",
+    "redis_sentinel_password": "at-the-sentinels",
+}
+
+
+def test_three_that_replace_each_other_are_right() -> None:
+    assert problems({**GIVEN, **MEMBERS}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"redis_members": MEMBERS["redis_members"][:2]}, "redis_members names 2 servers: it takes an odd number"),
+        (
+            {"redis_members": [*MEMBERS["redis_members"][:2], {"name": "three", "address": "redis-3"}]},
+            "redis_members: 'redis-3' is no IPv4 address",
+        ),
+        (
+            {"redis_members": [*MEMBERS["redis_members"][:2], MEMBERS["redis_members"][0]]},
+            "redis_members names an address twice",
+        ),
+        ({"redis_member_address": "10.0.0.9"}, "redis_member_address is '10.0.0.9', which redis_members does not name"),
+        ({"redis_bind_addresses": ["127.0.0.1"]}, "redis_bind_addresses lacks 10.0.0.2"),
+        ({"redis_internal_password": ""}, "redis_internal_password is empty"),
+        ({"redis_internal_password": "two words"}, "redis_internal_password holds a blank or a quotation mark"),
+        ({"redis_sentinel_password": ""}, "redis_sentinel_password is empty"),
+        ({"redis_instance": "blog", "redis_port": 6380}, "redis_instance is blog: only Debian's own Redis"),
+        ({"redis_tls": True}, "redis_tls is true, but redis_members speak clear text"),
+        ({"redis_primary_name": "my primary"}, "redis_primary_name is 'my primary'"),
+        ({"redis_sentinel_port": 6379}, "redis_sentinel_port is 6379"),
+        ({"redis_sentinel_down_seconds": 0}, "redis_sentinel_down_seconds is 0"),
+        ({"redis_min_replicas_to_write": 3}, "redis_min_replicas_to_write is 3: a primary has 2 replicas at most"),
+        ({"redis_extra_users": [{**USER, "name": "replica"}]}, "redis_extra_users: replica stands there twice"),
+        ({"redis_settings": {"replicaof": "10.0.0.1 6379"}}, "redis_settings: replicaof belongs to the role"),
+    ],
+)
+def test_each_mistake_about_several_is_said_once(changes: dict[str, Any], said: str) -> None:
+    [problem] = problems({**GIVEN, **MEMBERS, **changes})
+    assert said in problem
+
+
+def test_the_url_of_a_database_names_every_sentinel() -> None:
+    servers = ["sentinel://10.0.0.1:26379", "sentinel://10.0.0.2:26379"]
+    assert redis.url(["redis://127.0.0.1:6379"], "celery", "a/b@c", 1) == "redis://celery:a%2Fb%40c@127.0.0.1:6379/1"
+    assert redis.url(servers, "celery", "p", 2) == (
+        "sentinel://celery:p@10.0.0.1:26379/2;sentinel://celery:p@10.0.0.2:26379/2"
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -1,11 +1,13 @@
 """Every setting of the project, read from the environment; README.md lists the variables."""
 
+import socket
 from datetime import timedelta
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from celery.schedules import crontab
+from core import sentinel
 from csp.constants import NONE, SELF
 from django_guid.integrations.celery import CeleryIntegration
 from environs import validate
@@ -136,14 +138,44 @@ DATABASES = {
     )
 }
 # A connection that is not there within a second will not come: whoever waits for a page shall not wait for that.
-REDIS_SOCKET = {"socket_timeout": 5, "socket_connect_timeout": 1, "socket_keepalive": True, "health_check_interval": 30}
+REDIS_SOCKET: dict[str, Any] = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 1,
+    "socket_keepalive": True,
+    "health_check_interval": 30,
+}
+# Where the URLs begin with sentinel:// these are of Sentinels, which say who of several servers is the primary. They have a second each
+# and no second try: the next one is asked.
+SENTINEL: dict[str, Any] = {}
+if PRIMARY_NAME := env.str("REDIS_PRIMARY_NAME", ""):
+    limits = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": None}
+    password = env.str("REDIS_SENTINEL_PASSWORD", "") or None
+    SENTINEL = {"master_name": PRIMARY_NAME, "sentinel_kwargs": {"password": password, **limits}}
+    # A primary that is cut off says no goodbye: whoever waits for it hears that from the kernel, after about 20 seconds.
+    keepalive = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 3, socket.TCP_KEEPCNT: 3}
+    REDIS_SOCKET["socket_keepalive_options"] = keepalive
+
+
+def sentinel_options(url: str) -> dict[str, Any]:
+    """What a client has to know beside the addresses of Sentinels; broker, results and cache may be behind different servers."""
+    return SENTINEL if url.startswith(sentinel.SCHEME) else {}
+
+
+CACHE_URL = env.str("CACHE_URL")
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": env.str("CACHE_URL"),
+        "LOCATION": [CACHE_URL],  # one: Django would take those of Sentinels for replicas
         # Django joins prefix, version and key with colons itself.
         "KEY_PREFIX": env.str("CACHE_KEY_PREFIX", "cache:").rstrip(":"),
-        "OPTIONS": REDIS_SOCKET,
+        "OPTIONS": {
+            **REDIS_SOCKET,
+            **(
+                {"pool_class": "core.sentinel.PrimaryPool", **options}
+                if (options := sentinel_options(CACHE_URL))
+                else {}
+            ),
+        },
     }
 }
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
@@ -191,6 +223,7 @@ PAYMENT_KEY_AGE_LIMIT = PAYMENT_KEY_RETENTION * 5 // 6
 # --- Celery ---------------------------------------------------------------------------------------------------------
 KEY_PREFIX = env.str("CELERY_KEY_PREFIX", "celery:")
 BROKER_URL = env.str("CELERY_BROKER_URL")
+RESULTS_URL = env.str("CELERY_RESULT_BACKEND", BROKER_URL)
 # What belongs to the broker that keeps the messages; app/README.md says what is the same with both.
 REDIS_BROKER: dict[str, Any] = {
     # visibility_timeout must exceed the longest time limit and countdown: later, Redis hands the message to another worker.
@@ -199,6 +232,7 @@ REDIS_BROKER: dict[str, Any] = {
         **REDIS_SOCKET,
         "visibility_timeout": env.int("CELERY_VISIBILITY_TIMEOUT", 43200),
         "global_keyprefix": KEY_PREFIX,
+        **sentinel_options(BROKER_URL),
     },
 }
 RABBITMQ_BROKER: dict[str, Any] = {
@@ -219,7 +253,7 @@ RETRY_BACKOFF_BASE = env.int("RETRY_BACKOFF_BASE_MS", 2000) / 1000  # seconds be
 RETRY_BACKOFF_MAX = env.int("RETRY_BACKOFF_MAX", 600)  # seconds
 CELERY: dict[str, Any] = {
     "broker_url": BROKER_URL,
-    "result_backend": env.str("CELERY_RESULT_BACKEND", BROKER_URL),
+    "result_backend": RESULTS_URL,
     # Messages and results
     "accept_content": ["json"],
     "task_serializer": "json",
@@ -262,7 +296,13 @@ CELERY: dict[str, Any] = {
     "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0},
     "result_backend_transport_options": {
         "global_keyprefix": KEY_PREFIX,
-        "retry_policy": {"timeout": 5.0, "max_retries": 10},
+        # Longer than it takes until another primary is chosen.
+        "retry_policy": (
+            {"timeout": 30.0, "max_retries": 60}
+            if sentinel_options(RESULTS_URL)
+            else {"timeout": 5.0, "max_retries": 10}
+        ),
+        **sentinel_options(RESULTS_URL),
     },
     "redis_socket_timeout": 5.0,
     "redis_socket_connect_timeout": 1.0,

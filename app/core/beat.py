@@ -17,6 +17,8 @@ from redis import Redis, RedisError
 from redis.exceptions import LockError
 from redis.lock import Lock
 
+from core import sentinel
+
 logger = logging.getLogger(__name__)
 
 # Seconds. A Beat that says nothing more is replaced after the lease; it renews it at least this often, and again before each task.
@@ -25,7 +27,7 @@ RENEWAL = 5
 # How often a Beat that waits asks.
 LOOK = 1.0
 # Of a connection to Redis.
-REDIS = ("redis://", "rediss://")
+REDIS = ("redis://", "rediss://", sentinel.SCHEME)
 LIMITS: dict[str, Any] = {
     "socket_timeout": 5,
     "socket_connect_timeout": 1,
@@ -129,6 +131,17 @@ class Guard:
         self.turn.end()
 
 
+def client(url: str, options: dict[str, Any]) -> Redis:
+    """Of the Redis that keeps the turn; options: Celery's for it."""
+    limits = LIMITS | {name: value for name, value in options.items() if name.startswith("socket_")}
+    if not url.startswith(sentinel.SCHEME):
+        return Redis.from_url(url, **limits)
+    names = ("master_name", "sentinel_kwargs")
+    return Redis(
+        connection_pool=sentinel.PrimaryPool.from_url(url, **{name: options[name] for name in names}, **limits)
+    )
+
+
 @beat_init.connect
 def guard(sender: Service, **kwargs: object) -> None:
     conf = sender.app.conf
@@ -137,7 +150,7 @@ def guard(sender: Service, **kwargs: object) -> None:
         (conf.result_backend, conf.result_backend_transport_options),
     )
     found = ((url, options) for url, options in stores if url and url.startswith(REDIS))
-    url, prefix = next(((url, options.get("global_keyprefix", "")) for url, options in found), ("", ""))
+    url, options = next(found, ("", {}))
     if not url:
         logger.warning(
             "Neither broker nor results are a Redis's: nothing keeps a second Beat from sending the schedules too."
@@ -146,8 +159,8 @@ def guard(sender: Service, **kwargs: object) -> None:
     Guard(
         sender,
         Turn(
-            Redis.from_url(url, **LIMITS),
-            prefix=prefix,
+            client(url, options),
+            prefix=options.get("global_keyprefix", ""),
             holder=f"the Beat on {gethostname()}, process {os.getpid()} ({uuid.uuid4().hex[:8]})",
         ),
     )

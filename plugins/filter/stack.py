@@ -47,6 +47,7 @@ class FilterModule:
             "rabbitmq_amount_bytes": rabbitmq.amount_bytes,
             "rabbitmq_memory_bytes": rabbitmq.memory_bytes,
             "redis_memory_bytes": redis.memory_bytes,
+            "redis_url": redis.url,
             "release_links": placed.release_links,
             "shared_folders": placed.shared_folders,
             "worker_table": draining.table,

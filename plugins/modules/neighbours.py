@@ -127,6 +127,8 @@ class Host:
             )
             users = lines(self.root / f"etc/redis/users{'-' + instance if instance else ''}.acl", " ").get("user", [])
             known["redis"][service] = [user.partition(" ")[0] for user in users]
+            if "/etc/redis/failover.conf" in settings.get("include", []):
+                known["redis_is_member"] = True
             if (self.root / f"etc/systemd/system/multi-user.target.wants/{service}.service").is_symlink():
                 self._memory(known, service, settings.get("maxmemory"))
         if found := re.fullmatch(r"postgresql@(\d+)-(\w+)", service):

@@ -23,7 +23,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
 # What a role is given as it stands in a variable of the deployment.
 WIRED = {"django_app_environment": ("app_environment", "app_connections"), "django_app_name": ("app_name",)}
 # What is nothing but another variable, by other words of the role: a mistake in it is told by that name.
-SAME = {"nginx_server_names": "site_names"}
+SAME = {"nginx_server_names": "site_names", "redis_tls": "service_tls"}
 # Ansible's own, and too large to be searched.
 NO_TEMPLATES = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive")
 # Differs from host to host: it is set beside the host.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from urllib.parse import quote
 
 # Settings that are the role's; a test compares the first line's with what the role proves.
 OWN_SETTINGS = (
@@ -35,6 +37,16 @@ OWN_SETTINGS = (
         "tls-auth-clients",
         "tls-protocols",
     ),
+    # What keeps one primary among several servers.
+    *(
+        "replicaof",
+        "slaveof",
+        "masteruser",
+        "replica-announce-ip",
+        "replica-announce-port",
+        "min-replicas-to-write",
+        "min-replicas-max-lag",
+    ),
 )
 MEMORY = re.compile(r"([1-9][0-9]*)([kmg]b?)?", re.IGNORECASE)
 UNITS = {"": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
@@ -57,3 +69,16 @@ def memory_bytes(maxmemory: str, percent: int, host_megabytes: int) -> int:
     if not found:
         raise ValueError(f"{maxmemory!r} is no amount of memory")
     return int(found[1]) * UNITS[(found[2] or "").lower()]
+
+
+def url(servers: Iterable[str], user: str, password: str, database: int) -> str:
+    """The URL of a database for Celery; several, of Sentinels, are joined with semicolons.
+
+    Args:
+        servers: scheme, address and port of each, such as sentinel://10.0.0.5:26379.
+        user: Redis's.
+        password: the user's.
+        database: its number.
+    """
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}@"
+    return ";".join(f"{server.replace('://', f'://{login}', 1)}/{database}" for server in servers)

@@ -18,6 +18,8 @@ CACHE = "redis (cache)"
 SYSTEM_MEGABYTES = 192
 # Redis while it rewrites its append-only file, RabbitMQ while it collects garbage, and PostgreSQL's connections and maintenance, beside what they keep.
 OVERHEAD = 1.5
+# A Sentinel, and what a primary keeps for replicas that were away for a moment.
+MEMBER_MEGABYTES = 64
 # As systemd.resource-control(5) has it for MemoryMax=.
 LIMIT = re.compile(r"(?:(\d+(?:\.\d+)?)([KMGT]?)|(\d+(?:\.\d+)?)%)")
 # As postgresql.conf has it; without a unit these are blocks.
@@ -77,6 +79,8 @@ def of_host(host: str, megabytes: int, given: Mapping[str, Mapping[str, Any]]) -
         if arguments := given.get(role):
             data = redis.memory_bytes(arguments["redis_maxmemory"], arguments["redis_memory_percent"], megabytes)
             shares.append(Share(name, int(data * OVERHEAD) // MEBIBYTE, variable))
+            if arguments["redis_members"]:
+                shares.append(Share("Sentinel", MEMBER_MEGABYTES, ""))
     if arguments := given.get("rabbitmq"):
         kept = rabbitmq.memory_bytes(arguments["rabbitmq_memory"], arguments["rabbitmq_memory_percent"], megabytes)
         shares.append(Share("RabbitMQ", int(kept * OVERHEAD) // MEBIBYTE, "rabbitmq_memory"))

@@ -36,6 +36,9 @@ class Wanted(NamedTuple):
     """Where nginx is to listen; empty where it has no site on this host."""
     cache: str
     """The service of the cache's own Redis; empty where it has none."""
+    redis_members: list[dict[str, str]]
+    """Servers of Redis that replace each other, and which of them this host is."""
+    redis_member: str
     rabbitmq: dict[str, tuple[str, str]] = {}  # noqa: RUF012  of a tuple, and never changed
     """What it gives RabbitMQ, which all applications of a host share: by setting, the variable and the value."""
 
@@ -82,6 +85,8 @@ def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], 
         names=list(nginx.get("nginx_server_names", ())),
         nginx_ports=[nginx["nginx_http_port"], nginx["nginx_https_port"]] if nginx else [],
         cache=redis_service(own_cache) if own_cache else "",
+        redis_members=redis.get("redis_members", []),
+        redis_member=redis.get("redis_member_address", ""),
         rabbitmq=_rabbitmq_settings(right["rabbitmq"], facts) if "rabbitmq" in right else {},
     )
 
@@ -132,7 +137,7 @@ def problems(want: Wanted, found: Mapping[str, Any]) -> list[str]:
     others = {name: known for name, known in found["applications"].items() if name != want.application}
     taken = {port for known in others.values() for port in known["ports"].values()}
     own = found["applications"].get(want.application, {})
-    told = list(_same_name(want, own)) or list(_messages(want, own))
+    told = list(_same_name(want, own)) or [*_messages(want, own), *_redis_members(want, own)]
     for name, known in others.items():
         told += [
             *_names(want, name, known),
@@ -164,6 +169,23 @@ def _messages(want: Wanted, known: Mapping[str, Any]) -> Iterator[str]:
                 f"redis_instance: '{service.partition('@')[2]}' again. If that one is to be given up, tasks and all: "
                 f"`systemctl disable --now {service}`, and remove /etc/systemd/system/{service}.service.d/application.conf."
             )
+
+
+def _redis_members(want: Wanted, known: Mapping[str, Any]) -> Iterator[str]:
+    """One Redis that becomes several keeps its data only as their first primary; which of several has the data is theirs to say."""
+    if "redis-server" not in set(want.services) & set(known.get("services", ())):
+        return
+    is_member = known.get("redis_is_member", False)
+    if want.redis_members and not is_member and want.redis_members[0]["address"] != want.redis_member:
+        yield (
+            f"The group redis begins with {want.redis_members[0]['name']}, but {want.host} is where this application's Redis has its data, "
+            f"which the others copy from the first one: name {want.host} first."
+        )
+    if is_member and not want.redis_members:
+        yield (
+            f"The group redis holds {want.host} alone, but its Redis is one of several and may be a replica. Put the others back; to give "
+            "them up, see what roles/redis/README.md says."
+        )
 
 
 def _names(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:

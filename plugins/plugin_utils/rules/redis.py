@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils import redis
 OWN_USERS = ("admin", "cache", "celery")
 # A name that systemd logs in with.
 RELOAD_USER = "reload"
+USERS_OF_MEMBERS = ("replica", "sentinel")
 MAIN_PORT = 6379
 
 
@@ -24,6 +26,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
         *_numbers(given),
         *_settings(given),
         *_tls(given),
+        *_members(given),
     ]
 
 
@@ -68,7 +71,7 @@ def _users(given: Mapping[str, Any]) -> list[str]:
         for user in OWN_USERS
         if user in ("admin", *given["redis_users"]) and not given[f"redis_{user}_password"]
     ]
-    names = {*OWN_USERS, RELOAD_USER}
+    names = {*OWN_USERS, RELOAD_USER, *(USERS_OF_MEMBERS if given["redis_members"] else ())}
     for user in given["redis_extra_users"]:
         name = user["name"]
         if not user["password"]:
@@ -162,3 +165,67 @@ def _tls(given: Mapping[str, Any]) -> list[str]:
     if not (given["redis_tls"] or given["redis_clear_text"]):
         found.append("redis_clear_text is false and redis_tls too: set redis_tls: true.")
     return found
+
+
+def _members(given: Mapping[str, Any]) -> list[str]:
+    """Several servers that replace each other."""
+    members, own = given["redis_members"], given["redis_member_address"]
+    if not members:
+        return []
+    addresses = [member["address"] for member in members]
+    found = [
+        f"{name} is empty: give it a long random value, the same on all members."
+        for name in ("redis_internal_password", "redis_sentinel_password")
+        if not given[name]
+    ]
+    found += [
+        f"{name} holds a blank or a quotation mark, which redis.conf and sentinel.conf cannot hold: take another value."
+        for name in ("redis_internal_password",)
+        if re.search(r"[\s\"'\\\\]", given[name])
+    ]
+    if len(addresses) < 3 or len(addresses) % 2 == 0:
+        found.append(
+            f"redis_members names {len(addresses)} servers: it takes an odd number of at least three for a majority to be left when one dies."
+        )
+    found += [
+        f"redis_members: {address!r} is no IPv4 address: give the one at which the others reach it."
+        for address in addresses
+        if not is_ipv4(address)
+    ]
+    if len(set(addresses)) < len(addresses):
+        found.append("redis_members names an address twice: each server is named once.")
+    if own not in addresses:
+        found.append(f"redis_member_address is {own!r}, which redis_members does not name: set it to this server's.")
+    elif own not in given["redis_bind_addresses"]:
+        found.append(f"redis_bind_addresses lacks {own}, at which the other members reach this server: add it.")
+    if given["redis_instance"]:
+        found.append(
+            f"redis_instance is {given['redis_instance']}: only Debian's own Redis can be one of several; leave it empty on redis_members."
+        )
+    if given["redis_tls"]:
+        found.append(
+            "redis_tls is true, but redis_members speak clear text to each other, and so do their Sentinels: set redis_tls: false, or leave "
+            "redis_members empty."
+        )
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", given["redis_primary_name"]):
+        found.append(f"redis_primary_name is {given['redis_primary_name']!r}: take letters, digits and any of . _ -")
+    if given["redis_sentinel_port"] == given["redis_port"] or not 1 <= given["redis_sentinel_port"] <= 65535:
+        found.append(
+            f"redis_sentinel_port is {given['redis_sentinel_port']}: it has to be between 1 and 65535, and not redis_port."
+        )
+    if given["redis_sentinel_down_seconds"] < 1:
+        found.append(f"redis_sentinel_down_seconds is {given['redis_sentinel_down_seconds']}: at least 1 is needed.")
+    if not 0 <= given["redis_min_replicas_to_write"] < len(addresses):
+        found.append(
+            f"redis_min_replicas_to_write is {given['redis_min_replicas_to_write']}: a primary has {len(addresses) - 1} replicas at most."
+        )
+    return found
+
+
+def is_ipv4(text: str) -> bool:
+    """Whether a text is an IPv4 address."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True

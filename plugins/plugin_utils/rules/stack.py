@@ -44,11 +44,15 @@ SECRETS = {
     "redis_admin_password": ("vault_redis_admin_password", "redis"),
     "redis_cache_password": ("vault_redis_cache_password", "redis"),
     "redis_celery_password": ("vault_redis_celery_password", "redis"),
+    "redis_internal_password": ("vault_redis_internal_password", "redis"),
+    "redis_sentinel_password": ("vault_redis_sentinel_password", "redis"),
     "rabbitmq_admin_password": ("vault_rabbitmq_admin_password", "rabbitmq"),
     "rabbitmq_celery_password": ("vault_rabbitmq_celery_password", "rabbitmq"),
     "rabbitmq_monitoring_password": ("vault_rabbitmq_monitoring_password", "rabbitmq"),
     "flower_basic_auth_password": ("vault_flower_password", "flower"),
 }
+# Asked for where the group has several hosts.
+OF_SEVERAL = ("redis_internal_password", "redis_sentinel_password")
 RENAMED = {
     "django_app_celery": "celery_app",
     "proxy_upstreams": "nginx_upstreams",
@@ -206,7 +210,13 @@ def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
     # The role celery tells itself what is wrong with them.
     celery, _ = arguments.collect("celery", variables, loader)
     given = Given({**celery, **typed})
-    found += [*_platform(variables), *_renamed(variables), *_unknown(variables), *_left_open(variables)]
+    found += [
+        *_platform(variables),
+        *_one_debian(variables, typed),
+        *_renamed(variables),
+        *_unknown(variables),
+        *_left_open(variables),
+    ]
     for rule in RULES:
         try:
             found += rule(given)
@@ -226,6 +236,25 @@ def _platform(variables: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _one_debian(variables: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """A replica does not read what a primary of a younger Redis sends."""
+    members = given.get("topology_redis", [])
+    host = variables["inventory_hostname"]
+    if len(members) < 2 or host not in members:
+        return []
+    release = variables.get("ansible_facts", {}).get("distribution_major_version")
+    facts = {name: variables["hostvars"][name].get("ansible_facts", {}) for name in members}
+    # Of one that --limit left out it is not known.
+    others = {name: found.get("distribution_major_version", release) for name, found in facts.items()}
+    different = [f"{name} with Debian {other}" for name, other in others.items() if other != release]
+    if not different:
+        return []
+    return [
+        f"The group redis holds {host} with Debian {release} beside {', '.join(different)}: one cannot read the other's data. Have the same "
+        "Debian on all of them."
+    ]
+
+
 def _groups(given: Given) -> list[str]:
     found = [
         f"The group {group} has no host. Put one into it."
@@ -235,7 +264,6 @@ def _groups(given: Given) -> list[str]:
     only_one = {
         "beat": "every schedule would fire twice",
         "flower": "the proxy knows one dashboard",
-        "redis": "one server is supported",
         "rabbitmq": "one server is supported, clusters are not",
         "postgresql": "one server is supported",
     }
@@ -243,6 +271,12 @@ def _groups(given: Given) -> list[str]:
         members = given[f"topology_{group}"]
         if len(members) > 1:
             found.append(f"The group {group} holds {', '.join(members)}: {why}. Leave one of them.")
+    redis = given["topology_redis"]
+    if redis and len(redis) % 2 == 0:
+        found.append(
+            f"The group redis holds {', '.join(redis)}: of so many no majority could tell which one is the primary. Leave one of them, "
+            f"or {len(redis) + 1}."
+        )
     return found
 
 
@@ -343,7 +377,7 @@ def _secrets(given: Given) -> list[str]:
     found = []
     for name, (vault, group) in SECRETS.items():
         value = str(given[name] or "")
-        if group and not given[f"topology_{group}"]:
+        if group and len(given[f"topology_{group}"]) < (2 if name in OF_SEVERAL else 1):
             continue
         if not value:
             found.append(
@@ -421,6 +455,17 @@ def _rabbitmq_tls(given: Given) -> list[str]:
     return [
         f"celery_broker is rabbitmq, which speaks clear text, but service_tls is true, and {', '.join(dict.fromkeys(others))} would reach it over "
         "the network: set celery_broker: redis, set broker_url to a managed RabbitMQ and leave the group rabbitmq empty, or set service_tls: false."
+    ]
+
+
+def _redis_members(given: Given) -> list[str]:
+    """Servers of Redis that replace each other know no TLS yet; nor do Sentinels."""
+    hosts = given["topology_redis"]
+    if not given["service_tls"] or len(hosts) < 2:
+        return []
+    return [
+        f"service_tls is true, but the group redis holds {', '.join(hosts)}, and servers of Redis that replace each other speak clear text: set "
+        "service_tls: false, or leave one host in the group."
     ]
 
 
@@ -595,5 +640,5 @@ RULES: tuple[Callable[[Given], list[str]], ...] = (
         _uploads,
     ),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
-    *(_authority, _signing, _web_tls, _rabbitmq_tls),
+    *(_authority, _signing, _web_tls, _redis_members, _rabbitmq_tls),
 )

@@ -1,5 +1,6 @@
 """What Flower's own Celery has to know about the broker; its address comes as CELERY_BROKER_URL."""
 
+import json
 import os
 import ssl
 from urllib.parse import parse_qs, urlsplit
@@ -19,6 +20,8 @@ broker_transport_options = {
     "socket_connect_timeout": 10,
     "socket_keepalive": True,
     "health_check_interval": 25,
+    # What else the broker's address needs: that of Sentinels, master_name and sentinel_kwargs.
+    **json.loads(os.environ["FLOWER_BROKER_OPTIONS"]),
 }
 
 # Flower looks for what a broker's URL says of TLS here, and takes nothing of it from the URL.

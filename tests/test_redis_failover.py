@@ -1,0 +1,392 @@
+"""Three real Redis servers and three Sentinels, started as their units start them, replace each other and never contradict Ansible."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rendering import ROOT, render
+
+spec = importlib.util.spec_from_file_location("redis_failover", ROOT / "roles/redis/files/redis_failover.py")
+assert spec
+assert spec.loader
+redis_failover = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(redis_failover)
+
+ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+PASSWORDS = {
+    **{f"redis_{user}_password": f"the-password-of-{user}" for user in ("admin", "cache", "celery")},
+    "redis_internal_password": "the-password-between-members",
+    "redis_sentinel_password": "the-password-at-the-sentinels",
+}
+
+
+def free_port() -> int:
+    """A port that is free on all three addresses."""
+    while True:
+        with socket.socket() as first:
+            first.bind((ADDRESSES[0], 0))
+            port: int = first.getsockname()[1]
+            try:
+                for address in ADDRESSES[1:]:
+                    with socket.socket() as other:
+                        other.bind((address, port))
+            except OSError:
+                continue
+            return port
+
+
+def wait_until(function: Callable[[], Any], seconds: float = 30) -> Any:
+    """What a function returns once it is true; errors of a server that is not up count as not yet."""
+    deadline, last = time.monotonic() + seconds, None
+    while time.monotonic() < deadline:
+        try:
+            if last := function():
+                return last
+        except (OSError, redis_failover.Refused) as error:
+            last = error
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s; last: {last!r}")
+
+
+class Member:
+    """A server with its Redis and its Sentinel, configured by the role's own templates."""
+
+    def __init__(self, folder: Path, address: str, ports: tuple[int, int]) -> None:
+        self.folder, self.address, self.port = folder, address, ports[0]
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.said: list[str] = []
+        self.data = folder / "data"
+        self.data.mkdir(parents=True)
+        etc = folder / "etc"
+        etc.mkdir()
+        names = {address: f"redis-{number}" for number, address in enumerate(ADDRESSES, 1)}
+        paths = {
+            "data": str(self.data),
+            "replication_file": str(self.data / "failover/replication.conf"),
+            "sentinel_template": str(etc / "sentinel.conf"),
+            "sentinel_file": str(self.data / "failover/sentinel.conf"),
+        }
+        members = [{"name": name, "address": address} for address, name in names.items()]
+        self.config = {
+            "primary_name": "primary",
+            "own": address,
+            "members": members,
+            "quorum": 2,
+            "port": ports[0],
+            "sentinel_port": ports[1],
+            "password": PASSWORDS["redis_internal_password"],
+            **paths,
+        }
+        given = {
+            **PASSWORDS,
+            "redis_members": members,
+            "redis_member_address": address,
+            "redis_port": ports[0],
+            "redis_sentinel_port": ports[1],
+            "redis_bind_addresses": [address],
+            "__redis_failover": self.config,
+            "__redis_users_file": str(etc / "users.acl"),
+            "__redis_socket": str(folder / "redis.sock"),
+            "__redis_data": str(self.data),
+            "__redis_run_folder": str(folder),
+            "ansible_facts": {"memtotal_mb": 256},
+        }
+        conf = render("redis", "redis.conf.j2", **given).replace("/var/log/redis", str(folder))
+        (etc / "redis.conf").write_text(conf.replace("/etc/redis/failover.conf", str(etc / "failover.conf")))
+        (etc / "failover.conf").write_text(render("redis", "failover.conf.j2", **given))
+        (etc / "users.acl").write_text(render("redis", "users.acl.j2", **given))
+        sentinel = render("redis", "failover-sentinel.conf.j2", **given)
+        sentinel = sentinel.replace("/var/log/redis", str(folder)).replace("/run/sentinel", str(folder))
+        (etc / "sentinel.conf").write_text(sentinel)
+        # As in the unit's sandbox: nobody but Ansible writes there.
+        etc.chmod(0o555)
+
+    @property
+    def failover(self) -> Any:
+        """What the units' commands do on this server."""
+        return redis_failover.Failover(self.config, self.said.append)
+
+    def start(self, *what: str) -> None:
+        """As systemd does: first the program, then the daemon."""
+        for name in what or ("sentinel", "redis"):
+            if name == "sentinel":
+                self.failover.write_sentinel()
+                command = ["redis-server", self.config["sentinel_file"], "--sentinel"]
+            else:
+                self.failover.server()
+                command = ["redis-server", str(self.folder / "etc/redis.conf")]
+            # Root, too, has to ask for a folder's permissions.
+            self.processes[name] = subprocess.Popen(
+                ["setpriv", "--bounding-set=-all", *command], stdout=subprocess.DEVNULL
+            )
+
+    def kill(self, *what: str) -> None:
+        """Without a word to anybody, as when the power goes."""
+        for name in what or tuple(self.processes):
+            process = self.processes.pop(name)
+            process.kill()
+            process.wait()
+
+    def ask(self, *words: str, user: str = "admin") -> Any:
+        """Redis's answer."""
+        password = PASSWORDS[f"redis_{user}_password"]
+        with redis_failover.Connection(self.address, self.port, password, user=user) as redis:
+            return redis.ask(*words)
+
+    def role(self) -> str:
+        """Of this Redis: master or slave."""
+        role: str = self.ask("ROLE")[0]
+        return role
+
+    def in_place(self) -> bool:
+        """Whether it is the primary or follows it."""
+        return bool(self.failover.is_in_place())
+
+
+@contextlib.contextmanager
+def three(folder: Path) -> Iterator[list[Member]]:
+    """The members, started one after the other, as the play deploys them."""
+    ports = (free_port(), free_port())
+    made = [Member(folder / str(number), address, ports) for number, address in enumerate(ADDRESSES, 1)]
+    try:
+        for member in made:
+            member.start()
+            wait_until(member.in_place)
+        wait_until(lambda: not any(member.failover.why_not_replaceable() for member in made))
+        yield made
+    finally:
+        for member in made:
+            for process in member.processes.values():
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> Iterator[list[Member]]:
+    """Three to do anything to."""
+    with three(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
+    """Three that are left as they were."""
+    with three(tmp_path_factory.mktemp("group")) as made:
+        yield made
+
+
+def primary_of(members: list[Member]) -> Member:
+    """The one that all Sentinels name, and that says so itself."""
+
+    def find() -> Member | None:
+        named = {
+            view.primary for member in members if "sentinel" in member.processes for view in member.failover.views()
+        }
+        found = [member for member in members if member.address in named and "redis" in member.processes]
+        return found[0] if len(named) == 1 and found and found[0].role() == "master" else None
+
+    found: Member = wait_until(find)
+    return found
+
+
+def test_the_first_is_the_primary_and_the_others_have_what_it_has(group: list[Member]) -> None:
+    assert [member.role() for member in group] == ["master", "slave", "slave"]
+    group[0].ask("SET", "celery:order", "paid")
+    for replica in group[1:]:
+        wait_until(lambda replica=replica: replica.ask("GET", "celery:order") == "paid")
+
+
+def test_a_dead_primary_is_replaced_and_returns_as_a_replica(members: list[Member]) -> None:
+    first = members[0]
+    first.ask("SET", "celery:before", "1")
+    wait_until(lambda: all(member.ask("GET", "celery:before") for member in members))
+    first.kill("redis")
+    second = primary_of(members)
+    assert second is not first
+    wait_until(lambda: second.ask("SET", "celery:after", "1"))
+    first.start("redis")
+    wait_until(first.in_place)
+    assert first.role() == "slave"
+    assert first.ask("GET", "celery:after") == "1"
+    assert primary_of(members) is second
+
+    # A run of Ansible's that changes a setting then: the Sentinel neither forgets the members nor who is the primary.
+    third = members[2]
+    template = Path(third.config["sentinel_template"])
+    template.parent.chmod(0o755)
+    changed = template.read_text().replace(
+        "down-after-milliseconds primary 3000", "down-after-milliseconds primary 4000"
+    )
+    template.write_text(changed)
+    third.kill("sentinel")
+    third.start("sentinel")
+    wait_until(lambda: not third.failover.why_not_replaceable())
+    with third.failover.sentinel(third.address) as sentinel:
+        known = redis_failover.pairs(sentinel.ask("SENTINEL", "MASTER", "primary"))
+    assert known["down-after-milliseconds"] == "4000"
+    assert (known["ip"], known["num-slaves"], known["num-other-sentinels"]) == (second.address, "2", "2")
+    assert primary_of(members) is second
+
+
+def test_a_primary_that_stops_hands_over_all_it_has_acknowledged(members: list[Member]) -> None:
+    """While somebody writes without a pause."""
+    first = members[0]
+    written = 0
+
+    def write() -> bool:
+        nonlocal written
+        try:
+            with redis_failover.Connection(
+                first.address, first.port, PASSWORDS["redis_admin_password"], user="admin"
+            ) as redis:
+                while True:
+                    redis.ask("SET", f"celery:{written}", "1")
+                    written += 1
+        except (OSError, redis_failover.Refused):
+            return True
+
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(write)
+        wait_until(lambda: written > 1000)
+        first.failover.leave()
+        first.kill("redis")
+        assert writer.result()
+    second = primary_of(members)
+    assert second is not first
+    assert second.ask("EXISTS", *(f"celery:{number}" for number in range(written))) == written
+    first.start("redis")
+    wait_until(first.in_place)
+    assert (first.role(), primary_of(members)) == ("slave", second)
+
+    # The new primary loses its disk, and is up again before the Sentinels notice: it empties nobody.
+    wait_until(lambda: not any(member.failover.why_not_replaceable() for member in members))
+    wait_until(lambda: first.ask("EXISTS", "celery:0"))
+    second.kill()
+    shutil.rmtree(second.data)
+    second.data.mkdir()
+    second.start()
+    wait_until(second.in_place)
+    assert second.role() == "slave"
+    assert second.ask("EXISTS", *(f"celery:{number}" for number in range(written))) == written
+
+
+def test_a_replica_stops_without_a_word(group: list[Member]) -> None:
+    group[2].failover.leave()
+    assert group[2].said[1:] == []
+    assert primary_of(group) is group[0]
+
+
+def test_after_a_power_cut_of_all_the_last_primary_is_the_primary(members: list[Member]) -> None:
+    members[0].kill("redis")
+    second = primary_of(members)
+    members[0].start("redis")
+    wait_until(members[0].in_place)
+    wait_until(lambda: second.ask("SET", "celery:order", "paid"))
+    wait_until(lambda: all(member.ask("GET", "celery:order") for member in members))
+    wait_until(lambda: {member.failover.views()[0].epoch for member in members} == {1})
+    for member in members:
+        member.kill()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(Member.start, members))
+    for member in members:
+        wait_until(member.in_place)
+    assert primary_of(members) is second
+    assert {member.ask("GET", "celery:order") for member in members} == {"paid"}
+
+
+def test_a_server_alone_after_a_power_cut_takes_no_writes(members: list[Member]) -> None:
+    """It cannot know whether the others have gone on without it."""
+    for member in members:
+        member.kill()
+    members[0].start()
+    assert "Only 1 of 3 Sentinels answer" in members[0].said[-2]
+    with pytest.raises(AssertionError, match="NOREPLICAS"):
+        wait_until(lambda: members[0].ask("SET", "celery:order", "paid"), seconds=3)
+
+
+def test_a_primary_that_nobody_follows_takes_no_more_writes(members: list[Member]) -> None:
+    """Cut off from the others: they stand still, as seen from it, and so do their Sentinels."""
+    for member in members[1:]:
+        for process in member.processes.values():
+            process.send_signal(signal.SIGSTOP)
+    members[0].ask("SET", "celery:order", "paid")
+    wait_until(lambda: is_refused(lambda: members[0].ask("SET", "celery:order", "again"), "NOREPLICAS"))
+    for member in members[1:]:
+        for process in member.processes.values():
+            process.send_signal(signal.SIGCONT)
+    wait_until(lambda: members[0].ask("SET", "celery:order", "again"))
+
+
+def is_refused(ask: Callable[[], Any], how: str) -> bool:
+    """Whether Redis refuses in these words."""
+    try:
+        ask()
+    except redis_failover.Refused as refused:
+        return str(refused).startswith(how)
+    return False
+
+
+def test_a_frozen_primary_is_replaced_and_told_when_it_goes_on(members: list[Member]) -> None:
+    first = members[0]
+    first.processes["redis"].send_signal(signal.SIGSTOP)
+    second = primary_of(members)
+    first.processes["redis"].send_signal(signal.SIGCONT)
+    wait_until(first.in_place)
+    assert first.role() == "slave"
+    assert primary_of(members) is second
+
+
+def test_an_application_may_ask_the_sentinels_for_the_primary_and_nothing_else(group: list[Member]) -> None:
+    port = group[0].config["sentinel_port"]
+    with redis_failover.Connection(
+        ADDRESSES[0], port, PASSWORDS["redis_sentinel_password"], user="default"
+    ) as sentinel:
+        assert sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "primary")[0] == ADDRESSES[0]
+        assert redis_failover.pairs(sentinel.ask("SENTINEL", "MASTERS")[0])["ip"] == ADDRESSES[0]
+        for words in (
+            ("SENTINEL", "FAILOVER", "primary"),
+            ("SENTINEL", "SET", "primary", "quorum", "1"),
+            ("SENTINEL", "REMOVE", "primary"),
+            ("SENTINEL", "RESET", "*"),
+            ("ACL", "LIST"),
+            ("SHUTDOWN",),
+        ):
+            assert is_refused(lambda words=words: sentinel.ask(*words), "NOPERM"), words
+
+
+@pytest.mark.parametrize("user", ["cache", "celery"])
+def test_an_application_cannot_change_who_is_the_primary(group: list[Member], user: str) -> None:
+    for words in (("REPLICAOF", "NO", "ONE"), ("ROLE",), ("PSYNC", "?", "-1"), ("CLIENT", "PAUSE", "9"), ("FAILOVER",)):
+        assert is_refused(lambda words=words: group[1].ask(*words, user=user), "NOPERM"), words
+
+
+def test_what_members_say_to_each_other_reads_no_message(group: list[Member]) -> None:
+    """The user replica copies all data, as it has to; the user sentinel gets none."""
+    for words in (
+        ("GET", "celery:order"),
+        ("LRANGE", "celery:critical", "0", "-1"),
+        ("KEYS", "*"),
+        ("CONFIG", "GET", "*"),
+    ):
+        with group[0].failover.redis(ADDRESSES[0]) as redis:
+            assert is_refused(lambda words=words, redis=redis: redis.ask(*words), "NOPERM"), words
+
+
+def test_the_status_names_each_member(group: list[Member]) -> None:
+    group[2].failover.status(quorum=True)
+    assert group[2].said[-3:] == [
+        "redis-1 (127.0.0.1): primary with 2 replicas; its Sentinel says redis-1 (127.0.0.1)",
+        "redis-2 (127.0.0.2): replica, its link to the primary is up; its Sentinel says redis-1 (127.0.0.1)",
+        "redis-3 (127.0.0.3): replica, its link to the primary is up; its Sentinel says redis-1 (127.0.0.1)",
+    ]
