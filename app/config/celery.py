@@ -13,8 +13,13 @@ app = Celery("config", task_cls="core.tracing:TracedTask")
 app.config_from_object("config.settings:CELERY")
 app.autodiscover_tasks()
 rabbitmq.refuse_to_wait()
-if app.conf.security_key:
-    app.setup_security()
+
+
+@app.on_after_configure.connect
+def sign_messages(sender: Celery, **kwargs: object) -> None:
+    """Not as soon as this is imported: gunicorn's processes say afterwards what they want of the settings."""
+    if sender.conf.security_key:
+        sender.setup_security()
 
 
 @setup_logging.connect

@@ -145,7 +145,7 @@ def client(url: str, options: dict[str, Any]) -> Redis:
 @beat_init.connect
 def guard(sender: Service, **kwargs: object) -> None:
     conf = sender.app.conf
-    stores = (
+    stores: tuple[tuple[str, dict[str, Any]], ...] = (
         (conf.broker_url, conf.broker_transport_options),
         (conf.result_backend, conf.result_backend_transport_options),
     )
