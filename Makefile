@@ -34,8 +34,8 @@ bench: setup ## measure a run that changes nothing, throughput and memory of the
 	@bench/enqueue
 	@bench/deaf
 
-prove: setup ## what needs time: 2,000 orders, 10,000 mails and 40,000 tasks over restarts counted, workers busy for ten minutes, servers that come and go, releases that go over in parts, 30 primaries of Redis lost, six foreign projects, virtual machines of each Debian: two hours
-	@bin/test counts busy stops rollout several failover managed six-projects vm
+prove: setup ## all of it and what needs hours: 2,000 orders, 10,000 mails and 40,000 tasks over restarts counted, workers busy for ten minutes, 30 primaries of Redis lost, servers that come and go, releases in parts, managed services, six foreign projects, virtual machines, costly tests on each Debian
+	@bin/test --prove
 
 secrets: setup ## write group_vars/ENV/vault.yml, encrypted, with strong random values: make secrets ENV=production
 	@bin/secrets $(ENV)

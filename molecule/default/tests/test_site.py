@@ -13,6 +13,7 @@ import managed
 import pytest
 import testinfra
 import yaml
+from scan import open_ports
 from shop import WORKERS, Shop
 from testinfra.host import Host
 
@@ -196,25 +197,12 @@ def test_only_the_proxy_and_ssh_listen_to_the_outside(host: Host) -> None:
     assert outside == {"22", "80", "443"}
 
 
-# Every TCP port of an address that takes a connection.
-OPEN_PORTS = """
-import concurrent.futures, socket, sys
-def answers(port):
-    with socket.socket() as probe:
-        probe.settimeout(20)
-        return probe.connect_ex((sys.argv[1], port)) == 0
-with concurrent.futures.ThreadPoolExecutor(64) as pool:
-    ports = range(1, 65536)
-    print(*(port for port, open in zip(ports, pool.map(answers, ports)) if open))
-"""
-
-
 def test_a_stranger_on_the_same_network_finds_ssh_and_the_proxy_alone(host: Host, host_name: str) -> None:
     """Asked from the other deployment's server, port by port."""
     [other] = set(lab_ports()) - {host_name}
     stranger = testinfra.get_host(f"ssh://{other}", ssh_config=str(LAB / "ssh_config"), controlpersist=60)
     address = host.check_output("hostname -I").split()[0]
-    assert stranger.check_output("python3 -c %s %s", OPEN_PORTS, address).split() == ["22", "80", "443"]
+    assert open_ports(stranger, address) == {22, 80, 443}
 
 
 def test_no_secret_is_in_a_world_readable_file_or_a_command_line(host: Host, secrets: dict[str, str]) -> None:

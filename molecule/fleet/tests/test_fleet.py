@@ -293,10 +293,10 @@ def test_a_stranger_in_their_network_finds_ssh_and_the_site_and_nothing_else() -
         ("fleet-data", "fleet-app-1", 8000, False),
         ("fleet-app-2", "fleet-data", 5432, True),
         ("fleet-proxy", "fleet-data", 5432, False),
-        ("fleet-app-2", "fleet-data", 6379, True),
+        ("fleet-app-2", "fleet-data", 16379, True),
         # Flower.
-        ("fleet-proxy", "fleet-data", 6379, True),
-        ("fleet-stranger", "fleet-data", 6379, False),
+        ("fleet-proxy", "fleet-data", 16379, True),
+        ("fleet-stranger", "fleet-data", 16379, False),
     ],
 )
 def test_servers_reach_of_each_other_what_they_need_and_no_more(

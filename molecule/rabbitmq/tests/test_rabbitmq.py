@@ -283,13 +283,25 @@ def test_workers_are_drained_and_restarted(
 
 
 def test_what_was_changed_by_hand_is_named_or_taken_back(
-    host: Host, host_name: str, converge_again: Callable[..., Any], amqp: Callable[..., str]
+    host: Host,
+    host_name: str,
+    converge_again: Callable[..., Any],
+    amqp: Callable[..., str],
+    api: Callable[..., tuple[int, Any]],
+    wait_until: Wait,
 ) -> None:
     """A limit is named; a user that nobody gave the application goes out of its virtual host."""
+
+    def memory(limit: str) -> bool:
+        """RabbitMQ tells others of a limit some seconds after it holds."""
+        return str(api("admin", "GET", "nodes")[1][0]["mem_limit"]) == limit
+
     limit = host.check_output("grep -oP 'vm_memory_high_watermark.absolute = \\K.*' /etc/rabbitmq/rabbitmq.conf")
     host.check_output("rabbitmqctl --quiet set_vm_memory_high_watermark absolute 400MB")
+    assert wait_until(lambda: memory("400000000"))
     named = converge_again(limit=host_name, playbook="role.yml")
     host.check_output(f"rabbitmqctl --quiet set_vm_memory_high_watermark absolute {limit}")
+    assert wait_until(lambda: memory(limit))
     assert named.returncode != 0
     assert f"mem_limit is 400000000, not {limit}" in " ".join(named.stdout.split())
     host.check_output("rabbitmqctl --quiet add_user guest guest")
