@@ -79,7 +79,7 @@ def figures() -> dict[str, Any]:
 
 def waiting() -> int:
     """Messages in the queue of the reports."""
-    return int(admin(primary(), "-n 1 llen celery:low-priority"))
+    return int(admin(primary(), "-n 1 llen celery:reports"))
 
 
 def sweep() -> None:
