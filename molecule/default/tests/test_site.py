@@ -48,7 +48,7 @@ def secrets() -> dict[str, str]:
 def secrets_at_hand(host_name: str, secrets: dict[str, str]) -> None:
     """Puts what the tests look for on the host, through a pipe: on a command line they would find themselves."""
     for path, text in (
-        ("/root/.patterns", "\n".join(secrets.values()) + "\n"),
+        ("/root/.patterns", "\n".join(lines_of(secrets)) + "\n"),
         ("/root/.redis-admin", secrets["vault_redis_admin_password"]),
     ):
         subprocess.run(
@@ -58,6 +58,12 @@ def secrets_at_hand(host_name: str, secrets: dict[str, str]) -> None:
             check=True,
             timeout=60,
         )
+
+
+def lines_of(secrets: dict[str, str]) -> list[str]:
+    """The lines that are nobody else's: certificates are public, and every key begins and ends alike."""
+    texts = [value for name, value in secrets.items() if not name.endswith("_certificate")]
+    return [line for text in texts for line in text.splitlines() if line and not line.startswith("-----")]
 
 
 def services(host: Host) -> list[str]:
