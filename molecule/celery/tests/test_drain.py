@@ -125,6 +125,9 @@ def test_a_run_of_the_roles_brings_drained_workers_back(
     host: Host, host_name: str, play: Play, converge_again: Callable[..., Any]
 ) -> None:
     """All workers at once; Beat goes on."""
+    # What a test before this one wrote takes effect first.
+    settled = converge_again(limit=host_name)
+    assert settled.returncode == 0, settled.stdout
     before = main_pids(host)
     run = play("drain", "")
     assert run.returncode == 0, run.stdout
