@@ -171,7 +171,7 @@ def test_the_tasks_page_shows_what_ran_and_what_waits(staff: Page) -> None:
     expect(staff.locator("[data-state=paid]")).to_be_visible()
     staff.goto("/tasks/")
     expect(staff.get_by_role("cell", name="payments.tasks.process_payment").first).to_be_visible()
-    expect(staff.locator("[data-queue]")).to_have_count(7)
+    expect(staff.locator("[data-queue]")).to_have_count(8)
 
 
 def test_the_administrator_sees_the_schedule(staff: Page) -> None:

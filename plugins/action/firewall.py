@@ -15,6 +15,14 @@ MODULE = "stockpot.stack.firewall"
 # Of one try; further ones follow.
 CONNECT_SECONDS = 10
 PAUSE_SECONDS = 1
+SPEC: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["present", "closed", "absent"], "default": "present"},
+    "application": {"type": "str", "required": True},
+    **{name: {"type": "str", "required": True} for name in ("table", "rules", "unit", "drop_in")},
+    "ssh_addresses": {"type": "list", "elements": "str", "required": True},
+    "ssh_ports": {"type": "list", "elements": "int", "required": True},
+    "take_back_seconds": {"type": "int", "default": 60},
+}
 
 
 class ActionModule(ActionBase):
@@ -26,14 +34,14 @@ class ActionModule(ActionBase):
         """Has the module load the rules, and confirms that through a connection that did not exist before."""
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
-        given = dict(self._task.args)
+        _, given = self.validate_argument_spec(SPEC)
         loaded = self._execute_module(module_name=MODULE, module_args=given, task_vars=variables)
         token = loaded.pop("token", "")
         if loaded.get("failed") or not token:
             return {**result, **loaded}
         stage = {"token": token, "application": given["application"]}
         # The rest is for the take-back over a connection that is still open.
-        seconds = int(given.get("take_back_seconds", 60))
+        seconds = given["take_back_seconds"]
         deadline = time.monotonic() + seconds * 2 / 3
         while True:
             try:

@@ -32,7 +32,7 @@ SETTINGS: dict[str, str] = {
     r"CELERY\.broker_url": "broker_url",
     r"CELERY\.result_backend": "result_backend_url",
     r"CELERY\.(broker|result_backend)_transport_options\.global_keyprefix": "redis_celery_key_prefix",
-    r"CELERY\.(broker|result_backend)_transport_options\.visibility_timeout": "celery_visibility_timeout",
+    r"[A-Z_]+\.(broker|result_backend)_transport_options\.visibility_timeout": "celery_visibility_timeout",
     r"CHANNEL_LAYERS\.\w+\.CONFIG\.hosts(\.\d+)*(\.address)?": "broker_url",
     r"SECRET_KEY": "app_secret_key",
     r"ALLOWED_HOSTS(\.0)?": "hosts",
