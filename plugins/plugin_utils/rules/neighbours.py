@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
     redis_members: list[dict[str, str]]
     """Servers of Redis that replace each other, and which of them this host is."""
     redis_member: str
-    rabbitmq: dict[str, tuple[str, str]] = {}  # noqa: RUF012  of a tuple, and never changed
+    rabbitmq: dict[str, tuple[str, str]]
     """What it gives RabbitMQ, which all applications of a host share: by setting, the variable and the value."""
 
 
