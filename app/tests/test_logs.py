@@ -234,7 +234,7 @@ def test_a_run_that_beat_skips_because_the_broker_is_away_is_critical(
         wait_until(lambda: [line for line in lines(log) if "Sending due task Every second" in line["message"]], 30)
         assert lines(log, level="CRITICAL") == []
         redis.kill()
-        told = "No schedule runs: the broker is away"
+        told = "No schedule runs: the Redis that says whose turn it is is away"
         wait_until(lambda: [line for line in lines(log, level="CRITICAL") if told in line["message"]], 30)
         assert beat.poll() is None
     finally:

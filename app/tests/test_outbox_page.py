@@ -25,7 +25,7 @@ PACKAGES = {
 }
 OTHERS = PACKAGES | {"INSTALLED_APPS", "django_celery_beat", 'task_cls="core.tracing:TracedTask"'}
 # What comes with Django and Celery, what is imported only where it is installed, and a package of another name.
-WITH_OTHERS = {"core", "django", "kombu", "billiard", "django_celery_beat", "django_celery_results"}
+WITH_OTHERS = {"core", "django", "amqp", "kombu", "billiard", "django_celery_beat", "django_celery_results"}
 
 
 def test_the_packages_that_core_imports_are_those_that_the_page_asks_for() -> None:

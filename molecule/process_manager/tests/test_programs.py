@@ -95,6 +95,12 @@ def seen(host: Any) -> dict[str, Any]:
     return json.loads(host.file("/var/lib/mill/seen.json").content_string)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def started(host: Any, wait_until: Callable[..., Any]) -> None:
+    """The server may have just been switched on again, by the tests before."""
+    wait_until(lambda: all_run(host), timeout=90)
+
+
 def test_arguments_and_variables_arrive_as_they_were_written(host: Any) -> None:
     assert seen(host)["arguments"] == ["a b", "100%", "$HOME", '"', "c ; d #e"]
     assert seen(host)["environment"] == {"GREETING": "it's $HOME, 5%", "VALUE": "first"}
