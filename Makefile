@@ -27,12 +27,13 @@ test-app: setup ## the reference app's own tests
 lint: setup ## the linters alone
 	@bin/lint
 
-bench: setup ## measure a run that changes nothing, throughput and memory of the demo, how fast many messages are queued, how long deaf workers stay so
+bench: setup ## measure a run that changes nothing, throughput and memory of the demo, how fast many messages are queued, how long deaf workers stay so, what ten servers cost
 	@bench/no-change
 	@bench/throughput
 	@bench/memory
 	@bench/enqueue
 	@bench/deaf
+	@bench/scale
 
 prove: setup ## all of it and what needs hours: 2,000 orders, 10,000 mails and 40,000 tasks over restarts counted, workers busy for ten minutes, 30 primaries of Redis lost, servers that come and go, releases in parts, managed services, six foreign projects, virtual machines, costly tests on each Debian
 	@bin/test --prove

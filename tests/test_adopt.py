@@ -279,13 +279,15 @@ def test_the_reference_application_gives_what_the_repository_ships(checkout: Pat
         *("django_app_media_root", "site_health_path"),
     )
     assert {name: written[name] for name in same} == {name: shipped[name] for name in same}
-    # What only this application has: how uploads are lent, how lines are logged, and with what messages are signed.
+    # What only this application has: how uploads are lent, how lines are logged, with what messages are signed, and where several Redis are known.
     own = {
         "MEDIA_IS_PRIVATE",
         "LOG_FORMAT",
         "CELERY_SECURITY_KEY",
         "CELERY_SECURITY_CERTIFICATE",
         "CELERY_SECURITY_CERT_STORE",
+        "REDIS_PRIMARY_NAME",
+        "REDIS_SENTINEL_PASSWORD",
     }
     assert written["app_connections"] == {
         name: value for name, value in shipped["app_connections"].items() if name not in own

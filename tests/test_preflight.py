@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+from collections import ChainMap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,20 @@ def value_of(name: str, folder: Path) -> Any:
     loader = DataLoader()
     variables = variables_of(folder, loader, {})
     return Templar(loader=loader, variables=variables).template(variables[name])
+
+
+def limited(folder: Path, variables: dict[str, Any], groups: dict[str, list[str]], **others: dict[str, Any]) -> str:
+    """What the preflight says of server-1 in a run for it alone; others: what of the other hosts is changed, by their names with _."""
+    write_inventory(folder, variables, groups)
+    loader = DataLoader()
+    found = variables_of(folder, loader, {})
+    about = {
+        name: ChainMap(others.get(name.replace("-", "_"), {}), found["hostvars"][name])
+        for name in found["groups"]["all"]
+    }
+    return "\n".join(
+        preflight.look(found | {"hostvars": about, "ansible_play_hosts_all": ["server-1"]}, loader).problems
+    )
 
 
 @pytest.fixture
@@ -517,6 +532,32 @@ def test_three_servers_of_redis_need_secrets_of_their_own_and_one_debian(
 
 
 THREE = {"redis": ["server-1", "server-2", "server-3"]}
+
+
+def test_a_run_for_some_servers_does_without_one_that_does_not_answer_where_its_address_is_known(
+    tmp_path: Path,
+) -> None:
+    away: dict[str, Any] = {"ansible_facts": {}, "private_address": ""}
+    told = limited(tmp_path, {}, THREE, server_2=away)
+    assert "private_address of server-2 is not known" in told
+    assert "server-3" not in told
+    assert "server-2" not in limited(tmp_path, {}, THREE, server_2=away | {"private_address": "10.0.0.2"})
+    told = limited(tmp_path, {}, {"workers": ["server-1", "server-2"]}, server_2=away)
+    assert "The group workers holds server-2, which does not answer" in told
+
+
+def test_no_server_leaves_in_a_run_for_some(tmp_path: Path) -> None:
+    told = limited(tmp_path, {}, {"leaving": ["server-2"]})
+    assert "The group leaving holds server-2, but --limit leaves out server-2" in told
+    assert "without --limit" in told
+    assert "leaving" not in limited(tmp_path, {}, {"leaving": []})
+
+
+def test_all_hosts_of_an_inventory_go_over_in_the_same_parts(tmp_path: Path) -> None:
+    told = limited(tmp_path, {}, SEVERAL, server_2={"app_rollout_serial": 1})
+    assert "app_rollout_serial is '100%', but 1 for server-2" in told
+
+
 # For a Sentinel beside everything else.
 MORE = {"memtotal_mb": 4400}
 

@@ -72,7 +72,11 @@ def test_a_host_has_marks_for_what_is_its_to_do() -> None:
     release = value_of("django_app_release")
     assert marks() == [f"{release}/.migrate"]
     assert [mark.split("/")[0] for mark in marks(**commands)] == [release, "once", "once", release]
-    assert marks(**commands, django_app_migrate=False) == [f"{release}/.prepare"]
+    others = [mark.split("/")[0] for mark in marks(**commands, django_app_migrate=False)]
+    assert others == ["once", "once", release]
+    # Where none that migrates is there nobody has run them.
+    alone = marks(**commands, django_app_migrate=False, django_app_remember_once=False)
+    assert alone == [f"{release}/.prepare"]
     assert marks(**commands, django_app_migrate=False, django_app_run=False) == []
 
 

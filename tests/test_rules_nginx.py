@@ -328,7 +328,13 @@ SECRET_FOLDERS = (
     *("/", "//", "/.", "/etc", "/etc/shop", "/etc/ssl/private", "/root", "/home", "/home/anna", "/var", "/var/lib"),
     *("/var/lib/redis", "/var/lib/postgresql/17", "/var/log/nginx", "/proc/1", "/run/shop", "/tmp", "/opt", "/usr"),
     *("/srv", "/srv/", "/srv/shop", "/srv/shop/", "/srv/shop/static/..", "/srv/shop/current", "/srv/shop/current/"),
-    *("/srv/shop/current/source", "/srv/shop/current/source/", "/srv/shop/current/source/.", "/srv/shop/current/venv"),
+    *(
+        "/srv/shop/shown/source",
+        "/srv/shop/current/source",
+        "/srv/shop/current/source/",
+        "/srv/shop/current/source/.",
+        "/srv/shop/current/venv",
+    ),
     *(
         "/srv/shop/current/venv/lib",
         "/srv/shop/releases",

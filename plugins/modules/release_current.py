@@ -15,8 +15,8 @@ DOCUMENTATION = r"""
 module: release_current
 short_description: Switch an application to a release and remove old ones
 description:
-  - Points the link C(current) beside the folder of the releases to a release, in one step.
-  - Then keeps the current release, those a process runs from, and of the complete others the newest.
+  - Points links beside the folder of the releases to a release, each in one step.
+  - With C(current) among them, keeps the current release, those a process runs from, and of the complete others the newest.
   - What an interrupted build left, a folder without C(.complete), goes.
   - Files that no release is given any more go last, for the one before may have needed them until now.
 options:
@@ -28,6 +28,12 @@ options:
     description: Name of the release to be current.
     type: str
     required: true
+  links:
+    description:
+      - The links. C(current) is what runs, and C(shown) whose static files visitors are shown.
+    type: list
+    elements: str
+    default: [shown, current]
   keep:
     description: How many releases stay, the current one included.
     type: int
@@ -122,6 +128,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "release": {"type": "str", "required": True},
+            "links": {"type": "list", "elements": "str", "default": ["shown", "current"]},
             "keep": {"type": "int", "required": True},
             "files_path": {"type": "path", "default": ""},
             "files": {"type": "list", "elements": "path", "default": []},
@@ -129,14 +136,17 @@ def main() -> None:
         supports_check_mode=True,
     )
     path = Path(module.params["path"])
-    link, release = path.parent / "current", path / module.params["release"]
-    before = os.readlink(link) if link.is_symlink() else ""
-    old = removable_releases(path, keep=module.params["keep"], current=release.name)
-    files = Path(module.params["files_path"]) if module.params["files_path"] else None
+    release = path / module.params["release"]
+    links = [path.parent / name for name in module.params["links"]]
+    before = {link: os.readlink(link) if link.is_symlink() else "" for link in links}
+    moved = [link for link in links if before[link] != str(release)]
+    runs = "current" in module.params["links"]
+    old = removable_releases(path, keep=module.params["keep"], current=release.name) if runs else []
+    files = Path(module.params["files_path"]) if module.params["files_path"] and runs else None
     unused = removable_files(files, module.params["files"]) if files else []
     if not module.check_mode:
         try:
-            if before != str(release):
+            for link in moved:
                 switch(link, release)
             for folder in old:
                 shutil.rmtree(folder)
@@ -145,11 +155,13 @@ def main() -> None:
         except OSError as error:
             module.fail_json(msg=str(error))
     module.exit_json(
-        changed=bool(before != str(release) or old or unused),
+        changed=bool(moved or old or unused),
         removed=[*(folder.name for folder in old), *map(str, unused)],
         diff={
-            "before": "".join(f"{line}\n" for line in [f"{link} -> {before}", *map(str, [*old, *unused])]),
-            "after": f"{link} -> {release}\n",
+            "before": "".join(
+                f"{line}\n" for line in [*(f"{link} -> {before[link]}" for link in links), *map(str, [*old, *unused])]
+            ),
+            "after": "".join(f"{link} -> {release}\n" for link in links),
         },
     )
 

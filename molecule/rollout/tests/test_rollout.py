@@ -96,9 +96,11 @@ def test_a_release_that_does_not_work_stops_at_the_first_server(
 
 
 def test_a_release_that_works_goes_over_part_by_part(converge_again: Again, tmp_path: Path, wait_until: Wait) -> None:
-    """The second server's turn comes when the first one works; no request and no order is lost."""
+    """The second server's turn comes when the first one works; no request and no order is lost. One that failed before it takes nothing away."""
     before = current(FIRST)
     page = browser().ask("/").text
+    failed = {"config/wsgi.py": DOES_NOT_BOOT, "static/site.css": "/* A release that fails. */\n"}
+    assert converge_again("-e", release(tmp_path / "failed", failed)).returncode != 0
     visitors = Crowd([browser(), browser()], pause=0.2)
     with visitors.at_work():
         result = converge_again("-e", release(tmp_path, {"static/site.css": "/* Another release. */\n"}))

@@ -19,12 +19,12 @@ NICE = range(-20, 20)
 PRIVATE = re.compile(
     r"/(boot|dev|etc|proc|root|run|sys|tmp)(/.*)?"
     r"|/var/(backups|cache|log|mail|spool|tmp)(/.*)?|/var/lib/(private|redis|postgresql|systemd|dpkg)(/.*)?"
-    r"|/srv/[^/]+/(current|releases/[^/]+)(/(source|venv(/.*)?))?|/srv/[^/]+/(releases|shared|once(/.*)?)"
+    r"|/srv/[^/]+/(current|shown|releases/[^/]+)(/(source|venv(/.*)?))?|/srv/[^/]+/(releases|shared|once(/.*)?)"
 )
 # A folder that holds others' folders is nobody's to serve.
 SHARED = re.compile(r"/|/(bin|home|lib|media|mnt|opt|sbin|srv|usr|var)|/home/[^/]+|/(usr|var)/(lib|local|share|www)")
-DEPLOYED = re.compile(r"/srv/([^/]+)/(?:current|releases)/.*")
-OWNED = re.compile(r"/srv/([^/]+)/(?:current|releases|shared)/.*")
+DEPLOYED = re.compile(r"/srv/([^/]+)/(?:current|shown|releases)/.*")
+OWNED = re.compile(r"/srv/([^/]+)/(?:current|shown|releases|shared)/.*")
 # An application's name is that of its user and of its folders in /etc, /run, /srv and /var/lib: those that Debian has are taken.
 TAKEN = (
     *("adm", "apt", "backup", "bin", "cron", "daemon", "dbus", "default", "dpkg", "games", "group"),

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import yaml
+from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments, authority
 from ansible_collections.stockpot.stack.plugins.plugin_utils.environment import environment_problems
@@ -213,6 +214,9 @@ def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
     found += [
         *_platform(variables),
         *_one_debian(variables, typed),
+        *_unanswered(variables, typed),
+        *_limited(variables, typed),
+        *_differing_rollouts(variables, typed),
         *_renamed(variables),
         *_unknown(variables),
         *_left_open(variables),
@@ -252,6 +256,63 @@ def _one_debian(variables: Mapping[str, Any], given: Mapping[str, Any]) -> list[
     return [
         f"The group redis holds {host} with Debian {release} beside {', '.join(different)}: one cannot read the other's data. Have the same "
         "Debian on all of them."
+    ]
+
+
+def _others(variables: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """The deployment's hosts that are not in the play."""
+    groups = (f"topology_{group}" for group in (*ROLES, "leaving"))
+    hosts = dict.fromkeys(host for group in groups for host in given.get(group, []))
+    return [host for host in hosts if host not in variables.get("ansible_play_hosts_all", hosts)]
+
+
+def _address(about: Mapping[str, Any]) -> str:
+    """A host's private address; empty where it would be one of the facts, and there are none."""
+    try:
+        return str(about.get("private_address", ""))
+    except AnsibleError:
+        return ""
+
+
+def _unanswered(variables: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Of a host that is away, its address is needed, and of one with workers its name."""
+    found = []
+    for host in _others(variables, given):
+        about = variables["hostvars"][host]
+        if about.get("ansible_facts"):
+            continue
+        if host in given.get("topology_workers", []):
+            found.append(
+                f"The group workers holds {host}, which does not answer: take it out of its groups until it is back, or delete it if it is dead."
+            )
+        elif not _address(about):
+            found.append(
+                f"private_address of {host} is not known, because it does not answer: set it beside the host to run for the others with --limit, or "
+                "take the host out of its groups."
+            )
+    return found
+
+
+def _limited(variables: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    others = _others(variables, given)
+    if not others or not given.get("topology_leaving"):
+        return []
+    return [
+        f"The group leaving holds {', '.join(given['topology_leaving'])}, but --limit leaves out {', '.join(others)}: what a server did is done by the "
+        "others before it leaves. Run site.yml without --limit, or take it out of leaving."
+    ]
+
+
+def _differing_rollouts(variables: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """A play has one value, that of the group web's first host."""
+    mine = given.get("app_rollout_serial", "")
+    first = next(iter(variables.get("groups", {}).get("web", [])), None)
+    theirs = variables["hostvars"][first].get("app_rollout_serial", mine) if first else mine
+    if theirs == mine:
+        return []
+    return [
+        f"app_rollout_serial is {mine!r}, but {theirs!r} for {first}: one run goes by that of the first host of the group web. Set the same for all "
+        "hosts of the inventory."
     ]
 
 
