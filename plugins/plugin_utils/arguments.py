@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,9 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
+# Ansible's own, which are no templates and large.
+NOT_COMPUTED = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive")
+WORD = re.compile(r"[a-z_][a-z0-9_]*")
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
@@ -40,16 +44,26 @@ def role_variables(role: str) -> frozenset[str]:
 
 
 def settled(variables: Mapping[str, Any], loader: DataLoader) -> dict[str, Any]:
-    """The variables with what nearly every other one is made of computed once: which hosts do what, and at which address.
+    """The variables with each template computed once, after those that it names.
 
-    Ansible computes a variable anew for each that names it. One that cannot be computed stays as it is, for whoever asks for it.
+    Ansible computes a variable anew for each that names it: the address of Redis, forty times for one host. One that cannot be computed
+    stays as it is, for whoever asks for it.
     """
-    templar = Templar(loader=loader, variables=variables)
+    texts = {name: str(value) for name, value in variables.items() if name not in NOT_COMPUTED}
+    templates = {name: set(WORD.findall(text)) for name, text in texts.items() if "{{" in text}
     found = dict(variables)
-    for name in variables:
-        if name.startswith("topology") or name in ("stack_hosts", "private_address", "app_name"):
-            with contextlib.suppress(AnsibleError):
-                found[name] = templar.template(variables[name])
+    settled_ones: set[str] = set()
+
+    def settle(name: str) -> None:
+        settled_ones.add(name)
+        for word in templates[name] & templates.keys() - settled_ones:
+            settle(word)
+        with contextlib.suppress(AnsibleError):
+            found[name] = Templar(loader=loader, variables=found).template(variables[name])
+
+    for name in templates.keys():
+        if name not in settled_ones:
+            settle(name)
     return found
 
 
