@@ -61,7 +61,7 @@ def settled(variables: Mapping[str, Any], loader: DataLoader) -> dict[str, Any]:
         with contextlib.suppress(AnsibleError):
             found[name] = Templar(loader=loader, variables=found).template(variables[name])
 
-    for name in templates.keys():
+    for name in templates:
         if name not in settled_ones:
             settle(name)
     return found
