@@ -49,7 +49,8 @@ def release(folder: Path, texts: dict[str, str]) -> str:
     for name, text in texts.items():
         with (source / name).open("a") as file:
             file.write(text)
-    return json.dumps({"django_app_source": str(source), "app_rollout_serial": 1})
+    # As it is for app/ where that lies in the checkout.
+    return json.dumps({"django_app_source": str(source), "app_rollout_serial": 1, "media_is_private": True})
 
 
 FIVE_HUNDREDS = """
