@@ -123,7 +123,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The inventory after the site has left the provider's Redis for one of its own."""
     inventory = yaml.safe_load((PROJECT / "molecule/managed/hosts.yml").read_text())
     site = inventory["all"]["children"]["demo"]
-    site["vars"] = {"database_url": site["vars"]["database_url"]}
+    given = site["hosts"]["managed-site"]
+    site["hosts"]["managed-site"] = {name: given[name] for name in ("lab_suite", "stack_hosts", "database_url")}
     site["children"]["redis"] = site["children"]["web"]
     # The application is found from the inventory's folder, as in a checkout.
     checkout = tmp_path_factory.mktemp("checkout")
