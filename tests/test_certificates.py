@@ -133,6 +133,9 @@ def test_an_intermediate_stays_unless_something_is_another(own: authority.Pair, 
     assert not authority.is_good(certificate, own.certificate, public_key, NAMES[1:])
     assert not authority.is_good(certificate, authority.new_authority().certificate, public_key, NAMES)
     assert not authority.is_good("", own.certificate, public_key, NAMES)
+    # What the authority has signed without names, and what is no certificate at all.
+    assert not authority.is_good(authority.new_signer(own).certificate, own.certificate, public_key, NAMES)
+    assert not authority.is_good("-----BEGIN CERTIFICATE-----\ncut off", own.certificate, public_key, NAMES)
 
 
 def test_nothing_is_renewed_before_its_time_and_all_of_it_in_time(folder: Path) -> None:
@@ -214,6 +217,12 @@ def test_missing_secrets_are_added_and_fit_those_that_are_there(own: authority.P
         for text in (found["vault_celery_signing_certificate"], own.certificate)
     )
     signer.verify_directly_issued_by(issuer)
+
+
+def test_a_signer_that_has_ended_says_so(own: authority.Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert authority.signer_problem(authority.new_signer(own)) == ""
+    monkeypatch.setattr(authority, "SIGNING", -authority.BACKDATED / 2)
+    assert "it ended on" in authority.signer_problem(authority.new_signer(own))
 
 
 def test_half_an_authority_is_refused_with_the_other_halfs_name(own: authority.Pair) -> None:
