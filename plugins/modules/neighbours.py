@@ -33,7 +33,7 @@ applications:
   description: >-
     For each application its C(units), a program of supervisor's among them as the unit of its name, its C(services) (Redis and PostgreSQL), C(ports) as variable and number, C(names) of its site,
     C(memory), what those of them that start with the host may take, by unit as their configuration writes it, C(redis), by unit
-    the users of each of its Redis, and C(rabbitmq), the settings of the RabbitMQ that it uses beside others.
+    the users of each of its Redis, C(redis_remains), those of them without configuration, and C(rabbitmq), the settings of the RabbitMQ that it uses beside others.
   type: dict
   returned: success
 site_in_nginx_conf:
@@ -67,6 +67,7 @@ class Host:
             "names": [],
             "memory": {},
             "redis": {},
+            "redis_remains": [],
             "rabbitmq": {},
         }
         return self.applications.setdefault(name, empty)
@@ -127,6 +128,8 @@ class Host:
             )
             users = lines(self.root / f"etc/redis/users{'-' + instance if instance else ''}.acl", " ").get("user", [])
             known["redis"][service] = [user.partition(" ")[0] for user in users]
+            if not settings:
+                known["redis_remains"].append(service)
             if "/etc/redis/failover.conf" in settings.get("include", []):
                 known["redis_is_member"] = True
             if (self.root / f"etc/systemd/system/multi-user.target.wants/{service}.service").is_symlink():
