@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.stockpot.stack.plugins.action.firewall import ActionModule
 from ansible_collections.stockpot.stack.plugins.module_utils import sockets, ssh
 from ansible_collections.stockpot.stack.plugins.modules import firewall
 from ansible_collections.stockpot.stack.plugins.modules.firewall import Commands, Firewall, FirewallError, opened, told
@@ -403,6 +405,42 @@ def test_who_is_not_let_in_is_told_why(address: str, port: int, said: str) -> No
     assert found.startswith(said)
     assert bool(found) is bool(said)
     assert ssh.shut_out(None, given) == ""
+
+
+class Said:
+    """What a run shows."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        """One of them."""
+        self.warnings.append(text)
+
+
+@pytest.mark.parametrize(("transport", "words"), [("ssh", []), ("local", ["nothing has proved", "server-1", "local"])])
+def test_a_run_that_does_not_come_by_ssh_says_that_it_has_proved_nothing(
+    monkeypatch: pytest.MonkeyPatch, transport: str, words: list[str]
+) -> None:
+    task = SimpleNamespace(args=GIVEN, async_val=0, check_mode=False, diff=False, delegate_to=None)
+    connection = SimpleNamespace(
+        transport=transport,
+        _shell=SimpleNamespace(tmpdir="/tmp"),
+        reset=lambda: None,
+        get_option=lambda _: "",
+        set_option=lambda *_: None,
+    )
+    action = ActionModule(task, connection, None, None, None, None)
+    said = Said()
+    monkeypatch.setattr(action, "_display", said)
+    stages = {"load": {"changed": True, "token": "a token"}, "confirm": {"changed": True, "files": ["a file"]}}
+    monkeypatch.setattr(
+        action, "_execute_module", lambda **call: dict(stages[call["module_args"].get("stage", "load")])
+    )
+    done = action.run(task_vars={"inventory_hostname": "server-1"})
+    assert (done["changed"], done["files"]) == (True, ["a file"])
+    assert len(said.warnings) == bool(words)
+    assert all(word in said.warnings[0] for word in words)
 
 
 def test_an_address_is_found_in_networks_of_either_family() -> None:

@@ -12,6 +12,8 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 
 MODULE = "stockpot.stack.firewall"
+# Of these a connection can be had that did not exist before, and comes through the firewall.
+BY_SSH = ("ssh", "paramiko", "paramiko_ssh")
 # Of one try; further ones follow.
 CONNECT_SECONDS = 10
 PAUSE_SECONDS = 1
@@ -56,6 +58,11 @@ class ActionModule(ActionBase):
                 continue
             if confirmed.get("failed"):
                 return {**result, **confirmed, "msg": f"{confirmed['msg']} {mend(variables['inventory_hostname'])}"}
+            if self._connection.transport not in BY_SSH:
+                self._display.warning(
+                    f"The new rules of {variables['inventory_hostname']} are kept, and nothing has proved that they let SSH in: this run's connection "
+                    f"is {self._connection.transport}."
+                )
             return {**result, **loaded, "files": confirmed["files"]}
 
     def _taken_back(
