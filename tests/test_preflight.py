@@ -1036,6 +1036,33 @@ def test_rabbitmq_is_not_reached_in_clear_text_where_tls_is_meant(problems: Call
     ]
 
 
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"firewall_ssh_addresses": ["10.0.0.0/8"]},
+            "firewall_ssh_addresses does not hold 203.0.113.9, from which this run",
+        ),
+        ({"firewall_ssh_ports": [2222]}, "firewall_ssh_ports is [2222], but this run reaches the server at port 22: "),
+        ({"firewall_ssh_ports": [2222], "firewall_enabled": False}, ""),
+        ({"firewall_ssh_addresses": ["203.0.113.0/24"]}, ""),
+    ],
+)
+def test_who_would_shut_himself_out_is_told_before_anything_is_changed(
+    tmp_path: Path, variables: dict[str, Any], said: str
+) -> None:
+    """By where this very run comes from, as the host has seen it."""
+    write_inventory(tmp_path, variables)
+    loader = DataLoader()
+    seen = {**preflight.NOBODY, "ssh": ["203.0.113.9", "10.0.0.5", 22]}
+    found = preflight.look(variables_of(tmp_path, loader, {}), loader, seen).problems
+    assert len(found) == bool(said)
+    for sentence in found:
+        assert sentence.startswith(said)
+        assert MAIN in sentence
+        assert "group_vars/all/firewall.yml" in sentence
+
+
 def test_one_server_lets_in_the_site_alone(tmp_path: Path) -> None:
     """Where nginx listens."""
     write_inventory(tmp_path, {"nginx_https_port": 8443})

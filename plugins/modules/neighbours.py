@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.stockpot.stack.plugins.module_utils import ssh
 
 DOCUMENTATION = r"""
 module: neighbours
@@ -44,6 +45,11 @@ nginx_ports:
   description: Where nginx listens, HTTP and HTTPS; empty where it is not this collection's.
   type: list
   elements: int
+  returned: success
+ssh:
+  description: Where this run comes from, where it came to, and the port; empty without SSH.
+  type: list
+  elements: raw
   returned: success
 """
 
@@ -194,7 +200,13 @@ def main() -> None:
     host = Host(module.params["root"])
     host.look()
     alone, ports = host.nginx()
-    module.exit_json(changed=False, applications=host.applications, site_in_nginx_conf=alone, nginx_ports=ports)
+    module.exit_json(
+        changed=False,
+        applications=host.applications,
+        site_in_nginx_conf=alone,
+        nginx_ports=ports,
+        ssh=list(ssh.connection() or ()),
+    )
 
 
 if __name__ == "__main__":

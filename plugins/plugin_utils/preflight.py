@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
+from ansible_collections.stockpot.stack.plugins.module_utils import ssh
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
     examined,
+    firewall,
     leaving,
     memory,
     neighbours,
@@ -68,6 +70,8 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
             right[role] = given
         # A secret that is missing is missed once, by its name in the vault.
         found += [problem for problem in wrong if stack.SECRETS.get(subject(problem), ("-",))[0] not in told]
+    if "firewall" in right and seen.get("ssh"):
+        found += firewall.shut_out(right["firewall"], ssh.Connection(*seen["ssh"]))
     own_cache, wrong = cache_of(variables, loader) if "redis" in right else ({}, [])
     found += [problem for problem in wrong if problem not in told]
     if own_cache:
