@@ -22,6 +22,7 @@ GIVEN = {
     "rules": "let in the shop\n",
     "unit": "a unit\n",
     "drop_in": "a drop-in\n",
+    "kept_services": [],
     "ssh_addresses": ["0.0.0.0/0"],
     "ssh_ports": [22],
     "take_back_seconds": 60,
@@ -290,6 +291,40 @@ def test_what_an_application_leaves_counts_for_none(kernel: Kernel, root: Path) 
         assert kernel.live == live
         assert set(apps(root)) == ({"blog"} if live else set())
         deployed(kernel, root, application="blog", state="absent")
+
+
+def test_what_an_application_still_uses_stays_open_until_it_is_told_of_something_else(
+    kernel: Kernel, root: Path
+) -> None:
+    """Its services alone: who may come by SSH is as written at once. A run that failed midway is completed by the next one."""
+
+    def rules(ssh_from: str, ports: list[int], extra: list[int]) -> str:
+        given = {"firewall_ssh_addresses": [ssh_from], "firewall_application": "shop"}
+        service = {"name": "Redis", "ports": ports, "addresses": ["10.0.0.5"]}
+        given |= {
+            "firewall_services": [service],
+            "firewall_extra_services": [service | {"name": "mine", "ports": extra}],
+        }
+        return render("firewall", "application.nft.j2", **given)
+
+    before, after = rules("192.0.2.1", [6379, 6380], [9100]), rules("192.0.2.2", [6379], [9101])
+    old = 'ip saddr { 10.0.0.5 } tcp dport { 6379, 6380 } accept comment "Redis (shop)"\n'
+    deployed(kernel, root, rules=before)
+    during = {**GIVEN, "rules": after, "kept_services": ["Redis"]}
+    for _ in range(2):
+        one = a_run(kernel, root)
+        if token := one.load(during)["token"]:
+            one.confirm(token, "shop")
+        assert one.kept
+        assert apps(root)["shop"] == f"{after}{firewall.KEPT}{old}"
+        assert old in str(kernel.live)
+    last = a_run(kernel, root)
+    last.confirm(last.load({**during, "kept_services": []})["token"], "shop")
+    assert not last.kept
+    assert apps(root)["shop"] == after
+    idle = a_run(kernel, root)
+    assert idle.load(during) == {"changed": False, "loaded": False, "token": ""}
+    assert not idle.kept
 
 
 @pytest.mark.parametrize(

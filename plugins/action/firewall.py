@@ -21,6 +21,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "closed", "absent"], "default": "present"},
     "application": {"type": "str", "required": True},
     **{name: {"type": "str", "required": True} for name in ("table", "rules", "unit", "drop_in")},
+    "kept_services": {"type": "list", "elements": "str", "default": []},
     "ssh_addresses": {"type": "list", "elements": "str", "required": True},
     "ssh_ports": {"type": "list", "elements": "int", "required": True},
     "take_back_seconds": {"type": "int", "default": 60},

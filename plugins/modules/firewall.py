@@ -60,6 +60,13 @@ options:
     description: A drop-in for Debian's nftables.service, which removes the tables of all where it is used, so that it loads them again.
     type: str
     required: true
+  kept_services:
+    description:
+      - Names of services, as the comments of O(rules) tell them. What the application's file lets in for these now stays beside O(rules),
+        until the module is called without their names, for a run in which what uses it is only later told of something else.
+    type: list
+    elements: str
+    default: []
   ssh_addresses:
     description: Addresses and networks that O(rules) let in by SSH; a run that comes from elsewhere is refused.
     type: list
@@ -94,6 +101,10 @@ loaded:
   description: Whether the live table was replaced.
   type: bool
   returned: success
+kept:
+  description: Whether something is let in for O(kept_services) that O(rules) do not let in.
+  type: bool
+  returned: success
 files:
   description: The paths of the files that were written or removed.
   type: list
@@ -112,6 +123,8 @@ OPENING = re.compile(r"\b(tcp|udp) dport (?:\{([^}]*)\}|(\S+)) .*\baccept\b")
 # What an application's file begins with that asks for no firewall.
 UNASKED = "# firewall_enabled is false for this application: this stays while another one on this server wants the firewall.\n"
 LEFT = "# This application is taken away: SSH stays open until another one has its rules here.\n"
+# What stands before rules that are no more wanted but for the time of a run.
+KEPT = "# Until the end of the run: what the application is reached by before it is told of the above.\n"
 # Interfaces whose packets come inside others.
 TUNNELS = ("tun", "wireguard")
 
@@ -178,6 +191,8 @@ class Firewall:
         self.shut: dict[str, list[int]] = {}
         # Applications that live by what another one has opened, which is to be closed.
         self.dependent: list[str] = []
+        # Whether something stays open for the time of the run.
+        self.kept = False
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -274,12 +289,21 @@ class Firewall:
             return False
         if given["state"] != "closed" or not others:
             mark = {"present": "", "absent": UNASKED, "closed": LEFT}[given["state"]]
-            own.write_text(mark + given["rules"], encoding="utf-8")
+            own.write_text(mark + given["rules"] + self._kept(given), encoding="utf-8")
         (trial / "stockpot.nft").write_text(given["table"], encoding="utf-8")
         (trial / UNIT).write_text(given["unit"], encoding="utf-8")
         (trial / DROP_IN).parent.mkdir()
         (trial / DROP_IN).write_text(given["drop_in"], encoding="utf-8")
         return True
+
+    def _kept(self, given: Mapping[str, Any]) -> str:
+        """The rules of the application's file that stay beside the new ones."""
+        former = self.written / "applications" / f"{given['application']}.nft"
+        ends = tuple(f'accept comment "{name} ({given["application"]})"' for name in given["kept_services"])
+        lines = former.read_text(encoding="utf-8").splitlines() if former.exists() else []
+        kept = [line for line in lines if line.endswith(ends) and line not in given["rules"].splitlines()]
+        self.kept = bool(kept)
+        return KEPT + "".join(f"{line}\n" for line in kept) if kept else ""
 
     def _looks_like(self, trial: Path) -> str:
         """The rules of a folder as nft lists them, loaded where nobody is: without interfaces, as at boot."""
@@ -466,6 +490,7 @@ def main() -> None:
             "table": {"type": "str", "default": ""},
             "rules": {"type": "str", "default": ""},
             "unit": {"type": "str", "default": ""},
+            "kept_services": {"type": "list", "elements": "str", "default": []},
             "drop_in": {"type": "str", "default": ""},
             "ssh_addresses": {"type": "list", "elements": "str", "default": []},
             "ssh_ports": {"type": "list", "elements": "int", "default": []},
@@ -496,7 +521,7 @@ def main() -> None:
             f"What {given['application']} had open stays open: {', '.join(firewall.dependent)} on this server may be reached by it, and has no "
             "rules of its own yet. Run site.yml for that, and this once more."
         )
-    module.exit_json(**result, files=firewall.files, diff=firewall.diff)
+    module.exit_json(**result, kept=firewall.kept, files=firewall.files, diff=firewall.diff)
 
 
 if __name__ == "__main__":
