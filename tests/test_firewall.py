@@ -86,6 +86,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     """A host without SSH, where nft is installed."""
     monkeypatch.setattr(firewall.shutil, "which", lambda name: f"/usr/sbin/{name}")
     monkeypatch.setattr(firewall.ssh, "connection", lambda: None)
+    monkeypatch.setattr(firewall.sockets, "begun_here", list)
     listen(monkeypatch)
     return Kernel()
 
@@ -483,6 +484,48 @@ def test_an_address_is_found_in_networks_of_either_family() -> None:
     assert ssh.is_among("::ffff:10.1.2.3", ["10.0.0.0/8"])
     assert ssh.is_among("fd00::1", ["fd00::1"])
     assert not ssh.is_among("fd00::1", ["0.0.0.0/0"])
+
+
+def test_answers_that_somebody_waits_for_are_let_in_by_the_first_load_alone(
+    kernel: Kernel, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As nft reads them, of either family."""
+    four, six = sockets.ipaddress.ip_address("10.0.0.5"), sockets.ipaddress.ip_address("fd00::5")
+    begun = [sockets.Socket(one, 40000 + one.version, one + 1, 6379, sockets.ESTABLISHED) for one in (four, six)]
+    monkeypatch.setattr(firewall.sockets, "begun_here", lambda: begun)
+    one = a_run(kernel, root)
+    one.load(GIVEN)
+    assert (one.trial / "load.nft").read_text() == (
+        'include "stockpot.nft"\n'
+        "add element inet stockpot ongoing { 10.0.0.6 . 6379 . 10.0.0.5 . 40004 timeout 1d }\n"
+        "add element inet stockpot ongoing6 { fd00::6 . 6379 . fd00::5 . 40006 timeout 1d }\n"
+    )
+    one.confirm(one.pending.read_text(), "shop")
+    another = a_run(kernel, root)
+    another.load({**GIVEN, "rules": "another\n"})
+    assert (another.trial / "load.nft").read_text() == 'include "stockpot.nft"\n'
+
+
+def test_connections_that_this_host_began_are_told_from_those_of_others(tmp_path: Path) -> None:
+    """As the kernel writes them: 10.0.0.5 asks 10.0.0.6 at port 6379, is asked itself at 22, and has one of its own that is over."""
+    head = "  sl  local_address rem_address   st\n"
+    lines = (
+        "0500000A:9C44 0600000A:18EB 01",
+        "0500000A:0016 0700000A:9C45 01",
+        "00000000:0016 00000000:0000 0A",
+        "0500000A:9C46 0600000A:18EB 06",
+        "0100007F:9C47 0100007F:18EB 01",
+    )
+    six = "0000000000000000FFFF00000500000A:9C48 0000000000000000FFFF00000600000A:1538 05"
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(head + "".join(f"   {number}: {line}\n" for number, line in enumerate(lines)))
+    (tmp_path / "net/tcp6").write_text(f"{head}   0: {six}\n")
+    assert [
+        (str(one.peer), one.peer_port, str(one.address), one.port) for one in sockets.begun_here(str(tmp_path))
+    ] == [
+        ("10.0.0.6", 6379, "10.0.0.5", 40004),
+        ("10.0.0.6", 5432, "10.0.0.5", 40008),
+    ]
 
 
 @pytest.mark.parametrize(("kind", "protocol"), [(socket.SOCK_STREAM, "tcp"), (socket.SOCK_DGRAM, "udp")])

@@ -118,6 +118,9 @@ TIMER = "nftables-stockpot-take-back"
 TABLE = ("inet", "stockpot")
 # A table is replaced by what follows, in one step, whether there was one or not.
 REPLACED = f"table {' '.join(TABLE)}\ndelete table {' '.join(TABLE)}\n"
+LOAD = 'include "stockpot.nft"\n'
+# Longer than somebody waits for an answer.
+ONGOING = "1d"
 LISTED = ("--stateless", "--terse", "list", "table", *TABLE)
 OPENING = re.compile(r"\b(tcp|udp) dport (?:\{([^}]*)\}|(\S+)) .*\baccept\b")
 # What an application's file begins with that asks for no firewall.
@@ -387,12 +390,28 @@ class Firewall:
         )
         try:
             self.commands.must("systemd-run", *options, "--", "/bin/sh", "-c", script)
-            self.commands.must("nft", "-I", str(trial), "-f", str(trial / "stockpot.nft"))
+            # Where there are no rules yet, nothing has kept count of connections.
+            (trial / "load.nft").write_text(LOAD + ("" if code == 0 else self._ongoing()), encoding="utf-8")
+            self.commands.must("nft", "-I", str(trial), "-f", str(trial / "load.nft"))
         except FirewallError:
             self._stop_timer()
             self.pending.unlink(missing_ok=True)
             raise
         return token
+
+    @staticmethod
+    def _ongoing() -> str:
+        """What lets in the answers that connections from before the first load wait for."""
+        found: dict[int, list[str]] = {4: [], 6: []}
+        for one in sockets.begun_here():
+            found[one.address.version].append(
+                f"{one.peer} . {one.peer_port} . {one.address} . {one.port} timeout {ONGOING}"
+            )
+        return "".join(
+            f"add element {' '.join(TABLE)} {name} {{ {', '.join(found[version])} }}\n"
+            for version, name in ((4, "ongoing"), (6, "ongoing6"))
+            if found[version]
+        )
 
     def _stop_timer(self) -> None:
         if self.commands.run("systemctl", "is-active", "--quiet", f"{TIMER}.timer")[0] == 0:
