@@ -169,6 +169,24 @@ def test_other_names_and_another_authority_renew_it(
     assert program(folder, "renew").stdout == ""
 
 
+def test_one_of_no_service_any_more_is_removed_when_it_has_ended(folder: Path) -> None:
+    """Until then something may still show it."""
+    configure(folder, days=0)
+    gone = made(folder, "web")
+    configure(folder, services=SERVICES[:1])
+    (folder / "postgresql.pem").write_text(made(folder, "redis").read_text())
+    assert program(folder, "look").stdout == f"{gone} is removed: no service has it, and it has ended.\n"
+    assert gone.exists()
+    assert program(folder, "renew").stdout == f"{gone} is removed: no service has it, and it has ended.\n"
+    assert {path.name for path in folder.glob("*.pem")} == {
+        "authority.pem",
+        "intermediate.pem",
+        "postgresql.pem",
+        "redis.pem",
+    }
+    assert program(folder, "renew").stdout == ""
+
+
 def test_one_that_has_ended_is_renewed(folder: Path) -> None:
     configure(folder, days=0)
     file = made(folder, "redis")

@@ -175,6 +175,12 @@ def test_a_bare_host_has_nobody(tmp_path: Path) -> None:
     assert (host.applications, host.nginx()) == ({}, ("", []))
 
 
+def test_whose_certificates_a_host_renews_is_seen(tmp_path: Path) -> None:
+    assert Host(str(tmp_path)).certificates() == []
+    put(tmp_path, "etc/systemd/system/my-shop-certificates.timer", "[Timer]\n")
+    assert Host(str(tmp_path)).certificates() == ["my-shop"]
+
+
 def test_an_application_that_takes_nothing_of_another_s_is_right(seen: dict[str, Any]) -> None:
     assert neighbours.problems(wants(), seen) == []
 

@@ -991,6 +991,8 @@ def test_each_server_lets_in_those_whom_the_topology_sends_there(tmp_path: Path)
         "web": ([8000], []),
         "Flower": ([5555], []),
     }
+    # The application may go on by what another inventory had opened of them, until the end of the run.
+    assert value_of("firewall_kept_services", tmp_path) == list(services)
 
 
 @pytest.mark.parametrize(
@@ -1061,6 +1063,21 @@ def test_who_would_shut_himself_out_is_told_before_anything_is_changed(
         assert sentence.startswith(said)
         assert MAIN in sentence
         assert "group_vars/all/firewall.yml" in sentence
+
+
+def test_certificates_that_nobody_wants_any_more_are_known(tmp_path: Path) -> None:
+    """Of this application alone."""
+    own = dict(zip(secret_values.AUTHORITY, authority.new_authority(), strict=True))
+    for variables, renewed, left in (
+        ({}, ["blog", "stockpot"], True),
+        ({}, ["blog"], False),
+        ({**OVER_TLS, **own}, ["stockpot"], False),
+    ):
+        write_inventory(tmp_path, variables)
+        loader = DataLoader()
+        seen = {**preflight.NOBODY, "certificates": renewed}
+        found = preflight.look(variables_of(tmp_path, loader, {}), loader, seen)
+        assert (found.problems, found.certificates_left) == ([], left)
 
 
 def test_one_server_lets_in_the_site_alone(tmp_path: Path) -> None:

@@ -46,6 +46,11 @@ nginx_ports:
   type: list
   elements: int
   returned: success
+certificates:
+  description: The applications whose certificates the host renews.
+  type: list
+  elements: str
+  returned: success
 ssh:
   description: Where this run comes from, where it came to, and the port; empty without SSH.
   type: list
@@ -166,6 +171,11 @@ class Host:
         if values:
             known["memory"][service] = values[-1].strip("'")
 
+    def certificates(self) -> list[str]:
+        """The applications whose certificates the host renews."""
+        timers = (self.root / "etc/systemd/system").glob("*-certificates.timer")
+        return sorted(path.name.removesuffix("-certificates.timer") for path in timers)
+
     def nginx(self) -> tuple[str, list[int]]:
         """The application whose site stands in nginx.conf, and the ports that nginx listens on."""
         path = self.root / "etc/nginx/nginx.conf"
@@ -205,6 +215,7 @@ def main() -> None:
         applications=host.applications,
         site_in_nginx_conf=alone,
         nginx_ports=ports,
+        certificates=host.certificates(),
         ssh=list(ssh.connection() or ()),
     )
 

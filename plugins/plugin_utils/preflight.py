@@ -50,6 +50,8 @@ class Found(NamedTuple):
     """The instances of Redis that the cache leaves in this run."""
     has_left: bool = False
     """Whether the host is to leave, and nothing of the application is there."""
+    certificates_left: bool = False
+    """Whether the host renews certificates that are wanted no more."""
 
 
 def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, Any] = NOBODY) -> Found:
@@ -64,7 +66,8 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
     found = stack.problems(settled, loader)
     told = " ".join(found)
     right: dict[str, dict[str, Any]] = {}
-    for role in stack.roles_of(settled, loader):
+    roles = stack.roles_of(settled, loader)
+    for role in roles:
         given, wrong = examined(role, settled, loader)
         if not wrong:
             right[role] = given
@@ -101,6 +104,7 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
         moves,
         left,
         has_left,
+        bool(roles) and "certificates" not in roles and application in seen.get("certificates", ()),
     )
 
 
