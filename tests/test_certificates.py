@@ -133,6 +133,9 @@ def test_an_intermediate_stays_unless_something_is_another(own: authority.Pair, 
     assert not authority.is_good(certificate, own.certificate, public_key, NAMES[1:])
     assert not authority.is_good(certificate, authority.new_authority().certificate, public_key, NAMES)
     assert not authority.is_good("", own.certificate, public_key, NAMES)
+    # What the authority has signed without names, and what is no certificate at all.
+    assert not authority.is_good(authority.new_signer(own).certificate, own.certificate, public_key, NAMES)
+    assert not authority.is_good("-----BEGIN CERTIFICATE-----\ncut off", own.certificate, public_key, NAMES)
 
 
 def test_nothing_is_renewed_before_its_time_and_all_of_it_in_time(folder: Path) -> None:
@@ -163,6 +166,24 @@ def test_other_names_and_another_authority_renew_it(
     (folder / "authority.pem").write_text(other.certificate)
     (folder / "intermediate.pem").write_text(server_key + authority.intermediate(other, public_key, NAMES))
     assert "this server has another authority now" in program(folder, "renew").stdout
+    assert program(folder, "renew").stdout == ""
+
+
+def test_one_of_no_service_any_more_is_removed_when_it_has_ended(folder: Path) -> None:
+    """Until then something may still show it."""
+    configure(folder, days=0)
+    gone = made(folder, "web")
+    configure(folder, services=SERVICES[:1])
+    (folder / "postgresql.pem").write_text(made(folder, "redis").read_text())
+    assert program(folder, "look").stdout == f"{gone} is removed: no service has it, and it has ended.\n"
+    assert gone.exists()
+    assert program(folder, "renew").stdout == f"{gone} is removed: no service has it, and it has ended.\n"
+    assert {path.name for path in folder.glob("*.pem")} == {
+        "authority.pem",
+        "intermediate.pem",
+        "postgresql.pem",
+        "redis.pem",
+    }
     assert program(folder, "renew").stdout == ""
 
 
@@ -214,6 +235,12 @@ def test_missing_secrets_are_added_and_fit_those_that_are_there(own: authority.P
         for text in (found["vault_celery_signing_certificate"], own.certificate)
     )
     signer.verify_directly_issued_by(issuer)
+
+
+def test_a_signer_that_has_ended_says_so(own: authority.Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert authority.signer_problem(authority.new_signer(own)) == ""
+    monkeypatch.setattr(authority, "SIGNING", -authority.BACKDATED / 2)
+    assert "it ended on" in authority.signer_problem(authority.new_signer(own))
 
 
 def test_half_an_authority_is_refused_with_the_other_halfs_name(own: authority.Pair) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.stockpot.stack.plugins.action.firewall import ActionModule
+from ansible_collections.stockpot.stack.plugins.module_utils import sockets, ssh
 from ansible_collections.stockpot.stack.plugins.modules import firewall
-from ansible_collections.stockpot.stack.plugins.modules.firewall import (
-    Commands,
-    Firewall,
-    FirewallError,
-    is_among,
-    listening_outside,
-    refuse_what_shuts_out,
-)
+from ansible_collections.stockpot.stack.plugins.modules.firewall import Commands, Firewall, FirewallError, opened, told
+from rendering import render
 
 GIVEN = {
     "state": "present",
@@ -24,6 +22,7 @@ GIVEN = {
     "rules": "let in the shop\n",
     "unit": "a unit\n",
     "drop_in": "a drop-in\n",
+    "kept_services": [],
     "ssh_addresses": ["0.0.0.0/0"],
     "ssh_ports": [22],
     "take_back_seconds": 60,
@@ -38,6 +37,7 @@ class Kernel(Commands):
         self.timer: tuple[str, ...] = ()
         self.enabled = False
         self.loads = 0
+        self.interface: dict[str, Any] = {"ifname": "eth0"}
 
     def run(self, *words: str) -> tuple[int, str, str]:
         """Nothing of it reaches the machine that runs the tests."""
@@ -57,6 +57,8 @@ class Kernel(Commands):
                 self.live = None
             case ("nft", *_):
                 return (0, self.live, "") if self.live is not None else (1, "", "No such file or directory")
+            case ("ip", *_):
+                return 0, json.dumps([self.interface]), ""
             case ("systemd-run", *_):
                 self.timer = words
             case ("systemctl", "stop", _):
@@ -75,15 +77,23 @@ class Kernel(Commands):
     def listed(trial: Path) -> str:
         """A folder's rules as one text."""
         parts = [trial / "stockpot.nft", *sorted(trial.glob("own/*.nft")), *sorted(trial.glob("applications/*.nft"))]
-        return "".join(path.read_text() for path in parts)
+        lines = [line for path in parts for line in path.read_text().splitlines(keepends=True)]
+        return "".join(line for line in lines if not line.startswith("#"))
 
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     """A host without SSH, where nft is installed."""
     monkeypatch.setattr(firewall.shutil, "which", lambda name: f"/usr/sbin/{name}")
-    monkeypatch.setattr(firewall, "ssh_connection", lambda: None)
+    monkeypatch.setattr(firewall.ssh, "connection", lambda: None)
+    monkeypatch.setattr(firewall.sockets, "begun_here", list)
+    listen(monkeypatch)
     return Kernel()
+
+
+def listen(monkeypatch: pytest.MonkeyPatch, **ports: list[int]) -> None:
+    """Have something listen at ports of the host: `listen(monkeypatch, tcp=[80])`."""
+    monkeypatch.setattr(firewall.sockets, "listening_outside", lambda: {"tcp": [], "udp": [], **ports})
 
 
 @pytest.fixture
@@ -254,32 +264,287 @@ def test_without_a_firewall_nothing_of_it_stays(kernel: Kernel, root: Path) -> N
     assert not a_run(kernel, root).load({**GIVEN, "state": "absent"})["changed"]
 
 
+def apps(root: Path) -> dict[str, str]:
+    """The files of the applications."""
+    found = (root / "etc/nftables.d/applications").glob("*.nft")
+    return {path.stem: path.read_text() for path in found}
+
+
+def test_one_that_wants_no_firewall_keeps_its_openings_while_another_one_wants_it(kernel: Kernel, root: Path) -> None:
+    """Whichever is run first: with the last one that wants it, it is gone."""
+    deployed(kernel, root)
+    deployed(kernel, root, application="blog", rules="let in the blog\n", state="absent")
+    assert kernel.live == "the table\nlet in the blog\nlet in the shop\n"
+    again = a_run(kernel, root)
+    blog = {**GIVEN, "application": "blog", "rules": "let in the blog\n", "state": "absent"}
+    assert again.load(blog) == {"changed": False, "loaded": False, "token": ""}
+    deployed(kernel, root, state="absent")
+    assert (kernel.live, kernel.enabled, files(root)) == (None, False, {})
+
+
+def test_what_an_application_leaves_counts_for_none(kernel: Kernel, root: Path) -> None:
+    """Nor do its addresses of SSH stay beside those of another one."""
+    for later, live in (("present", "the table\nlet in the blog\n"), ("absent", None)):
+        deployed(kernel, root)
+        deployed(kernel, root, state="closed", rules="SSH\n")
+        assert kernel.live == "the table\nSSH\n"
+        deployed(kernel, root, application="blog", rules="let in the blog\n", state=later)
+        assert kernel.live == live
+        assert set(apps(root)) == ({"blog"} if live else set())
+        deployed(kernel, root, application="blog", state="absent")
+
+
+def test_what_an_application_still_uses_stays_open_until_it_is_told_of_something_else(
+    kernel: Kernel, root: Path
+) -> None:
+    """Its services alone: who may come by SSH is as written at once. A run that failed midway is completed by the next one."""
+
+    def rules(ssh_from: str, ports: list[int], extra: list[int]) -> str:
+        given = {"firewall_ssh_addresses": [ssh_from], "firewall_application": "shop"}
+        service = {"name": "Redis", "ports": ports, "addresses": ["10.0.0.5"]}
+        given |= {
+            "firewall_services": [service],
+            "firewall_extra_services": [service | {"name": "mine", "ports": extra}],
+        }
+        return render("firewall", "application.nft.j2", **given)
+
+    before, after = rules("192.0.2.1", [6379, 6380], [9100]), rules("192.0.2.2", [6379], [9101])
+    old = 'ip saddr { 10.0.0.5 } tcp dport { 6379, 6380 } accept comment "Redis (shop)"\n'
+    deployed(kernel, root, rules=before)
+    during = {**GIVEN, "rules": after, "kept_services": ["Redis"]}
+    for _ in range(2):
+        one = a_run(kernel, root)
+        if token := one.load(during)["token"]:
+            one.confirm(token, "shop")
+        assert one.kept
+        assert apps(root)["shop"] == f"{after}{firewall.KEPT}{old}"
+        assert old in str(kernel.live)
+    last = a_run(kernel, root)
+    last.confirm(last.load({**during, "kept_services": []})["token"], "shop")
+    assert not last.kept
+    assert apps(root)["shop"] == after
+    idle = a_run(kernel, root)
+    assert idle.load(during) == {"changed": False, "loaded": False, "token": ""}
+    assert not idle.kept
+
+
 @pytest.mark.parametrize(
-    ("connection", "said"),
+    ("path", "text"),
     [
-        (("10.0.0.9", 2222), "firewall_ssh_ports is [22], but this run reaches the server at port 2222"),
-        (("10.0.0.9", 22), "firewall_ssh_addresses does not hold 10.0.0.9"),
+        ("etc/systemd/system/blog-web.service", "[Unit]\nX-Application=blog\n"),
+        ("etc/systemd/system/redis-server@blog.service.d/application.conf", "[Unit]\nX-Application=blog\n"),
+        ("etc/supervisor/conf.d/blog-web.conf", "; X-Application=blog\n"),
     ],
 )
-def test_a_run_that_the_rules_would_shut_out_is_refused_at_once(connection: tuple[str, int], said: str) -> None:
+def test_nothing_is_closed_that_an_application_without_rules_lives_by(
+    kernel: Kernel, root: Path, monkeypatch: pytest.MonkeyPatch, path: str, text: str
+) -> None:
+    """It is named, and a run for it lets the other one go."""
+    (root / path).parent.mkdir(parents=True)
+    (root / path).write_text(text)
+    (root / "etc/systemd/system/shop-web.service").parent.mkdir(parents=True, exist_ok=True)
+    (root / "etc/systemd/system/shop-web.service").write_text("[Unit]\nX-Application=shop\n")
+    open_to_all = "tcp dport { 80, 443 } accept\n"
+    deployed(kernel, root, rules=open_to_all)
+    listen(monkeypatch, tcp=[443, 9100])
+    gone = {**GIVEN, "state": "closed", "rules": "tcp dport 22 accept\n"}
+    before = files(root)
+    closing = a_run(kernel, root)
+    assert closing.load(gone) == {"changed": False, "loaded": False, "token": ""}
+    assert (closing.dependent, told(closing.shut)) == (["blog"], "")
+    assert (kernel.live, files(root)) == (f"the table\n{open_to_all}", before)
+    deployed(kernel, root, application="blog", rules=open_to_all)
+    deployed(kernel, root, **gone)
+    assert set(apps(root)) == {"blog"}
+
+
+def test_each_load_names_what_it_shuts(kernel: Kernel, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one, and every later one; what was shut before, or where nothing listens, is not told again."""
+    listen(monkeypatch, tcp=[80, 3000, 3001, 9100], udp=[53, 5140])
+    site, rest = "tcp dport 80 accept\n", "tcp dport { 81, 3000-3010 } accept\nudp dport 5140 accept\n"
+    first = a_run(kernel, root, check_mode=True)
+    first.load({**GIVEN, "rules": site + rest})
+    assert told(first.shut) == "TCP 9100; UDP 53"
+    deployed(kernel, root, rules=site + rest)
+    second = a_run(kernel, root)
+    second.confirm(second.load({**GIVEN, "rules": site})["token"], "shop")
+    assert told(second.shut) == "TCP 3000, 3001; UDP 5140"
+    third = a_run(kernel, root)
+    third.load({**GIVEN, "rules": site + "tcp dport 82 accept\n"})
+    assert told(third.shut) == ""
+
+
+def test_a_check_on_a_server_without_nftables_names_what_will_be_shut(
+    kernel: Kernel, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the role's template writes the rules."""
+    monkeypatch.setattr(firewall.shutil, "which", lambda name: None)
+    listen(monkeypatch, tcp=[22, 80, 9100], udp=[51820])
+    services = [{"name": "site", "ports": [80, 443], "addresses": ["0.0.0.0/0", "::/0"]}]
+    one = a_run(kernel, root, check_mode=True)
+    one.load({**GIVEN, "rules": render("firewall", "application.nft.j2", firewall_services=services)})
+    assert told(one.shut) == "TCP 9100; UDP 51820"
+
+
+def test_the_ports_of_rules_are_read_as_nft_lists_them() -> None:
+    listed = """
+        ip saddr { 10.0.0.0/8, 192.0.2.1 } tcp dport { 80, 443, 3000-3010 } accept comment "x"
+        udp dport 51820 accept
+        tcp dport 25 drop
+        udp sport 547 udp dport 546 accept
+    """
+    assert opened(listed) == {
+        "tcp": [range(80, 81), range(443, 444), range(3000, 3011)],
+        "udp": [range(51820, 51821), range(546, 547)],
+    }
+
+
+def test_a_run_through_a_tunnel_does_not_shut_it(kernel: Kernel, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be proved over a connection that ends minutes later."""
+    monkeypatch.setattr(firewall.ssh, "connection", lambda: ssh.Connection("10.8.0.2", "10.8.0.1", 22))
+    listen(monkeypatch, udp=[51820])
+    # As `ip -json -details` tells it.
+    kernel.interface = {"ifname": "wg0", "link_type": "none", "linkinfo": {"info_kind": "wireguard"}}
+    with pytest.raises(FirewallError, match=r"comes in through wg0, .* \(51820\) none would be open"):
+        a_run(kernel, root).load(GIVEN)
+    assert (kernel.live, kernel.timer, files(root)) == (None, (), {})
+    opening = "udp dport 51820 accept\n"
+    deployed(kernel, root, rules=opening)
+    with pytest.raises(FirewallError, match="firewall_extra_services"):
+        a_run(kernel, root).load(GIVEN)
+    assert kernel.live == f"the table\n{opening}"
+    kernel.interface = {"ifname": "eth0"}
+    deployed(kernel, root)
+    assert kernel.live == "the table\nlet in the shop\n"
+
+
+def test_a_run_that_the_rules_would_shut_out_is_refused_at_once(
+    kernel: Kernel, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firewall.ssh, "connection", lambda: ssh.Connection("10.0.0.9", "10.0.0.1", 2222))
+    with pytest.raises(FirewallError, match=r"Nothing was changed\. firewall_ssh_ports is \[22\]"):
+        a_run(kernel, root).load(GIVEN)
+    assert (kernel.live, kernel.timer, files(root)) == (None, (), {})
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "said"),
+    [
+        ("10.0.0.9", 2222, "firewall_ssh_ports is [22], but this run reaches the server at port 2222"),
+        ("10.0.0.9", 22, "firewall_ssh_addresses does not hold 10.0.0.9"),
+        ("192.168.7.1", 22, ""),
+    ],
+)
+def test_who_is_not_let_in_is_told_why(address: str, port: int, said: str) -> None:
     given = {**GIVEN, "ssh_addresses": ["192.168.0.0/16", "2001:db8::/32"]}
-    with pytest.raises(FirewallError) as refused:
-        refuse_what_shuts_out(connection, given)
-    assert said in str(refused.value)
-    refuse_what_shuts_out(("192.168.7.1", 22), given)
-    refuse_what_shuts_out(None, given)
+    found = ssh.shut_out(ssh.Connection(address, "10.0.0.1", port), given)
+    assert found.startswith(said)
+    assert bool(found) is bool(said)
+    assert ssh.shut_out(None, given) == ""
+
+
+class Said:
+    """What a run shows."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        """One of them."""
+        self.warnings.append(text)
+
+
+@pytest.mark.parametrize(("transport", "words"), [("ssh", []), ("local", ["nothing has proved", "server-1", "local"])])
+def test_a_run_that_does_not_come_by_ssh_says_that_it_has_proved_nothing(
+    monkeypatch: pytest.MonkeyPatch, transport: str, words: list[str]
+) -> None:
+    task = SimpleNamespace(args=GIVEN, async_val=0, check_mode=False, diff=False, delegate_to=None)
+    connection = SimpleNamespace(
+        transport=transport,
+        _shell=SimpleNamespace(tmpdir="/tmp"),
+        reset=lambda: None,
+        get_option=lambda _: "",
+        set_option=lambda *_: None,
+    )
+    action = ActionModule(task, connection, None, None, None, None)
+    said = Said()
+    monkeypatch.setattr(action, "_display", said)
+    stages = {"load": {"changed": True, "token": "a token"}, "confirm": {"changed": True, "files": ["a file"]}}
+    monkeypatch.setattr(
+        action, "_execute_module", lambda **call: dict(stages[call["module_args"].get("stage", "load")])
+    )
+    done = action.run(task_vars={"inventory_hostname": "server-1"})
+    assert (done["changed"], done["files"]) == (True, ["a file"])
+    assert len(said.warnings) == bool(words)
+    assert all(word in said.warnings[0] for word in words)
 
 
 def test_an_address_is_found_in_networks_of_either_family() -> None:
-    assert is_among("10.1.2.3", ["::/0", "10.0.0.0/8"])
-    assert is_among("::ffff:10.1.2.3", ["10.0.0.0/8"])
-    assert is_among("fd00::1", ["fd00::1"])
-    assert not is_among("fd00::1", ["0.0.0.0/0"])
+    assert ssh.is_among("10.1.2.3", ["::/0", "10.0.0.0/8"])
+    assert ssh.is_among("::ffff:10.1.2.3", ["10.0.0.0/8"])
+    assert ssh.is_among("fd00::1", ["fd00::1"])
+    assert not ssh.is_among("fd00::1", ["0.0.0.0/0"])
 
 
-def test_what_listens_for_others_is_seen() -> None:
-    """On every address, that is; what listens on loopback is not."""
-    with socket.create_server(("0.0.0.0", 0)) as outside, socket.create_server(("127.0.0.1", 0)) as inside:  # noqa: S104
-        seen = listening_outside()
-        assert outside.getsockname()[1] in seen
-        assert inside.getsockname()[1] not in seen
+def test_answers_that_somebody_waits_for_are_let_in_by_the_first_load_alone(
+    kernel: Kernel, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As nft reads them, of either family."""
+    four, six = sockets.ipaddress.ip_address("10.0.0.5"), sockets.ipaddress.ip_address("fd00::5")
+    begun = [sockets.Socket(one, 40000 + one.version, one + 1, 6379, sockets.ESTABLISHED) for one in (four, six)]
+    monkeypatch.setattr(firewall.sockets, "begun_here", lambda: begun)
+    one = a_run(kernel, root)
+    one.load(GIVEN)
+    assert (one.trial / "load.nft").read_text() == (
+        'include "stockpot.nft"\n'
+        "add element inet stockpot ongoing { 10.0.0.6 . 6379 . 10.0.0.5 . 40004 timeout 1d }\n"
+        "add element inet stockpot ongoing6 { fd00::6 . 6379 . fd00::5 . 40006 timeout 1d }\n"
+    )
+    one.confirm(one.pending.read_text(), "shop")
+    another = a_run(kernel, root)
+    another.load({**GIVEN, "rules": "another\n"})
+    assert (another.trial / "load.nft").read_text() == 'include "stockpot.nft"\n'
+
+
+def test_connections_that_this_host_began_are_told_from_those_of_others(tmp_path: Path) -> None:
+    """As the kernel writes them: 10.0.0.5 asks 10.0.0.6 at port 6379, is asked itself at 22, and has one of its own that is over."""
+    head = "  sl  local_address rem_address   st\n"
+    lines = (
+        "0500000A:9C44 0600000A:18EB 01",
+        "0500000A:0016 0700000A:9C45 01",
+        "00000000:0016 00000000:0000 0A",
+        "0500000A:9C46 0600000A:18EB 06",
+        "0100007F:9C47 0100007F:18EB 01",
+    )
+    six = "0000000000000000FFFF00000500000A:9C48 0000000000000000FFFF00000600000A:1538 05"
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(head + "".join(f"   {number}: {line}\n" for number, line in enumerate(lines)))
+    (tmp_path / "net/tcp6").write_text(f"{head}   0: {six}\n")
+    assert [
+        (str(one.peer), one.peer_port, str(one.address), one.port) for one in sockets.begun_here(str(tmp_path))
+    ] == [
+        ("10.0.0.6", 6379, "10.0.0.5", 40004),
+        ("10.0.0.6", 5432, "10.0.0.5", 40008),
+    ]
+
+
+@pytest.mark.parametrize(("kind", "protocol"), [(socket.SOCK_STREAM, "tcp"), (socket.SOCK_DGRAM, "udp")])
+def test_what_listens_for_others_is_seen(kind: socket.SocketKind, protocol: str) -> None:
+    """On every address, that is; what listens on loopback is not, nor what speaks to one other alone."""
+    made = [socket.socket(socket.AF_INET6 if ":" in at else socket.AF_INET, kind) for at in PLACES]
+    try:
+        for one, at in zip(made, PLACES, strict=True):
+            one.bind((at, 0))
+            if kind == socket.SOCK_STREAM:
+                one.listen()
+        seen = sockets.listening_outside()[protocol]
+        assert [one.getsockname()[1] in seen for one in made] == [True, True, False, False, False]
+        if kind == socket.SOCK_DGRAM:
+            made[0].connect(("127.0.0.1", 9))
+            assert made[0].getsockname()[1] not in sockets.listening_outside()[protocol]
+    finally:
+        for one in made:
+            one.close()
+
+
+PLACES = ("0.0.0.0", "::", "127.0.0.1", "::1", "::ffff:127.0.0.1")  # noqa: S104

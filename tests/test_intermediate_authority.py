@@ -83,3 +83,12 @@ def test_an_authority_that_cannot_sign_says_why(give: Callable[..., str], own: a
     said = give(pair=own._replace(key=authority.new_authority().key))
     assert "certificates_authority: its key and its certificate do not belong together" in said
     assert "failed=1" in said
+
+
+def test_an_authority_that_cannot_be_read_says_why_where_one_was_signed_before(
+    give: Callable[..., str], own: authority.Pair
+) -> None:
+    give()
+    said = give(pair=own._replace(certificate="none"))
+    assert "certificates_authority: its certificate is no PEM text" in said
+    assert "failed=1" in said

@@ -160,6 +160,7 @@ def test_an_application_and_what_it_has_are_seen(seen: dict[str, Any]) -> None:
                     "redis-server": str(100 * 1024**2),
                 },
                 "redis": {"redis-server": ["default", "admin", "cache", "celery", "reload"]},
+                "redis_remains": [],
                 "rabbitmq": {},
             }
         },
@@ -172,6 +173,12 @@ def test_a_bare_host_has_nobody(tmp_path: Path) -> None:
     host = Host(str(tmp_path))
     host.look()
     assert (host.applications, host.nginx()) == ({}, ("", []))
+
+
+def test_whose_certificates_a_host_renews_is_seen(tmp_path: Path) -> None:
+    assert Host(str(tmp_path)).certificates() == []
+    put(tmp_path, "etc/systemd/system/my-shop-certificates.timer", "[Timer]\n")
+    assert Host(str(tmp_path)).certificates() == ["my-shop"]
 
 
 def test_an_application_that_takes_nothing_of_another_s_is_right(seen: dict[str, Any]) -> None:
@@ -302,6 +309,20 @@ def test_what_a_cache_leaves_when_it_moves_is_known(
     assert neighbours.cache_moves(want, found) is moves
     assert neighbours.left(want, found) == left
     assert neighbours.problems(want, found) == []
+
+
+def test_what_a_run_left_that_was_cut_off_while_it_removed_a_cache_is_removed_by_the_next(tmp_path: Path) -> None:
+    """File by file: only with its mark, the last one, is it forgotten."""
+    given = {"ansible_facts": FACTS, "redis_application": "shop", "redis_instance": "shop-cache", **REDIS}
+    given |= {"redis_port": 6381, "redis_users": ["cache"]}
+    mark = "etc/systemd/system/redis-server@shop-cache.service.d/application.conf"
+    put(tmp_path, mark, render("redis", "application.conf.j2", **given))
+    put(tmp_path, "etc/redis/redis-shop-cache.conf", render("redis", "redis.conf.j2", **given))
+    put(tmp_path, "etc/redis/users-shop-cache.acl", render("redis", "users.acl.j2", **given))
+    for path in ("etc/redis/redis-shop-cache.conf", "etc/redis/users-shop-cache.acl", mark):
+        assert neighbours.left(wants(**SHOP), look(tmp_path)) == ["shop-cache"]
+        (tmp_path / path).unlink()
+    assert neighbours.left(wants(**SHOP), look(tmp_path)) == []
 
 
 def test_queued_tasks_are_not_left_behind() -> None:

@@ -136,6 +136,27 @@ def test_tls_between_servers_needs_an_authority_that_is_good(problems: Callable[
     assert VAULT in wrong
 
 
+def test_messages_are_signed_with_a_key_that_can(problems: Callable[..., list[str]]) -> None:
+    own = authority.new_authority()
+    signer, other = (authority.new_signer(own) for _ in range(2))
+
+    def said(pair: authority.Pair) -> list[str]:
+        return problems({"celery_message_signing": True, **dict(zip(secret_values.SIGNER, pair, strict=True))})
+
+    assert said(signer) == []
+    for pair, why in (
+        (signer._replace(key=other.key), "do not belong together"),
+        (own, "its key is not RSA"),
+        (signer._replace(key="no key"), "its key is no PEM text"),
+        (signer._replace(certificate="none"), "its certificate is no PEM text"),
+    ):
+        [wrong] = said(pair)
+        assert wrong.startswith("vault_celery_signing_certificate cannot be used, for ")
+        assert why in wrong
+        assert "make secrets ENV=production" in wrong
+        assert VAULT in wrong
+
+
 def test_over_tls_a_managed_services_address_is_left_as_it_is(tmp_path: Path) -> None:
     """Its own query says how it is asked; the stack's own services' URLs say it by themselves."""
     address = "rediss://u:p@cache.example.com:6380/0"
@@ -1011,6 +1032,8 @@ def test_each_server_lets_in_those_whom_the_topology_sends_there(tmp_path: Path)
         "web": ([8000], []),
         "Flower": ([5555], []),
     }
+    # The application may go on by what another inventory had opened of them, until the end of the run.
+    assert value_of("firewall_kept_services", tmp_path) == list(services)
 
 
 @pytest.mark.parametrize(
@@ -1056,9 +1079,53 @@ def test_rabbitmq_is_not_reached_in_clear_text_where_tls_is_meant(problems: Call
     ]
 
 
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"firewall_ssh_addresses": ["10.0.0.0/8"]},
+            "firewall_ssh_addresses does not hold 203.0.113.9, from which this run",
+        ),
+        ({"firewall_ssh_ports": [2222]}, "firewall_ssh_ports is [2222], but this run reaches the server at port 22: "),
+        ({"firewall_ssh_ports": [2222], "firewall_enabled": False}, ""),
+        ({"firewall_ssh_addresses": ["203.0.113.0/24"]}, ""),
+    ],
+)
+def test_who_would_shut_himself_out_is_told_before_anything_is_changed(
+    tmp_path: Path, variables: dict[str, Any], said: str
+) -> None:
+    """By where this very run comes from, as the host has seen it."""
+    write_inventory(tmp_path, variables)
+    loader = DataLoader()
+    seen = {**preflight.NOBODY, "ssh": ["203.0.113.9", "10.0.0.5", 22]}
+    found = preflight.look(variables_of(tmp_path, loader, {}), loader, seen).problems
+    assert len(found) == bool(said)
+    for sentence in found:
+        assert sentence.startswith(said)
+        assert MAIN in sentence
+        assert "group_vars/all/firewall.yml" in sentence
+
+
+def test_certificates_that_nobody_wants_any_more_are_known(tmp_path: Path) -> None:
+    """Of this application alone."""
+    own = dict(zip(secret_values.AUTHORITY, authority.new_authority(), strict=True))
+    for variables, renewed, left in (
+        ({}, ["blog", "stockpot"], True),
+        ({}, ["blog"], False),
+        ({**OVER_TLS, **own}, ["stockpot"], False),
+    ):
+        write_inventory(tmp_path, variables)
+        loader = DataLoader()
+        seen = {**preflight.NOBODY, "certificates": renewed}
+        found = preflight.look(variables_of(tmp_path, loader, {}), loader, seen)
+        assert (found.problems, found.certificates_left) == ([], left)
+
+
 def test_one_server_lets_in_the_site_alone(tmp_path: Path) -> None:
-    write_inventory(tmp_path, {})
-    assert {entry["name"] for entry in value_of("firewall_services", tmp_path) if entry["addresses"]} == {"site"}
+    """Where nginx listens."""
+    write_inventory(tmp_path, {"nginx_https_port": 8443})
+    [site] = [entry for entry in value_of("firewall_services", tmp_path) if entry["addresses"]]
+    assert (site["name"], site["ports"]) == ("site", [80, 8443])
 
 
 def test_a_client_of_redis_with_two_private_networks_is_asked_which(problems: Callable[..., list[str]]) -> None:
@@ -1141,6 +1208,12 @@ def test_rabbitmq_is_the_broker_by_one_variable(problems: Callable[..., list[str
     assert value_of("result_backend_url", tmp_path).startswith("redis://celery:")
     assert value_of("rabbitmq_bind_addresses", tmp_path) == ["127.0.0.1"]
     assert "rabbitmq-server.service" in value_of("process_manager_after", tmp_path)
+    assert value_of("flower_broker_api", tmp_path).endswith("@127.0.0.1:15672/api/")
+
+
+def test_flower_elsewhere_sends_no_password_to_what_stands_at_rabbitmq_s_port_there(tmp_path: Path) -> None:
+    write_inventory(tmp_path, {"celery_broker": "rabbitmq", **RABBITMQ}, {"rabbitmq": ["server-2"]})
+    assert value_of("flower_broker_api", tmp_path) == ""
 
 
 @pytest.mark.parametrize(

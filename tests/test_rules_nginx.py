@@ -100,6 +100,8 @@ def test_a_site_without_mistakes_passes() -> None:
                 {"path": "/upload/", "client_max_body_size": "2g", "proxy_timeout": "10m", "allow": ["10.0.0.0/8"]},
                 {"path": "/flower-3", "requests_per_minute": 6, "buffering": False},
             ],
+            nginx_upstream_authority="/etc/ssl/services/shop/authority.pem",
+            nginx_upstream_name="web.shop.internal",
             nginx_extra_locations="location ~ ^/a{2}$ { # {\n add_header X-Brace '}' always;\n return 200 \"${host} {\";\n}",
         )
         == []
@@ -144,6 +146,12 @@ def test_a_site_without_mistakes_passes() -> None:
             ["limit_req_zone belongs to the http block", "/etc/nginx/conf.d/"],
         ),
         ({"nginx_settings": {"gzip": True}}, ["nginx_settings: gzip is True, not text", '"on"']),
+        ({"nginx_upstream_name": "web.internal"}, ["web.internal, but nginx_upstream_authority is empty"]),
+        ({"nginx_upstream_authority": "authority.pem"}, ["'authority.pem' is no absolute path"]),
+        (
+            {"nginx_protected_locations": [{**FLOWER, "upstream_name": "flower.internal"}]},
+            ["the upstream_name of /flower/ is flower.internal, but nginx_upstream_authority is empty"],
+        ),
     ],
 )
 def test_a_mistake_is_named_with_the_fix(changes: dict[str, Any], words: list[str]) -> None:

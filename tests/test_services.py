@@ -468,6 +468,17 @@ def test_what_is_replaced_goes_when_everything_is_written(
     assert there() == {"key.new", "other"}
 
 
+def test_a_file_that_replaces_itself_goes_when_it_has_no_content(
+    tmp_path: Path, call: Callable[..., services.Services]
+) -> None:
+    path = str(tmp_path / "reload.conf")
+    for content, is_there in (({"content": "x\n"}, True), ({}, False), ({}, False)):
+        entry = {"path": path, "replaces": path, **content}
+        changed = Path(path).exists() is not is_there
+        assert call(Fake(), [{"name": "a", "files": [entry]}]).files == ([path] if changed else [])
+        assert Path(path).exists() is is_there
+
+
 def test_a_file_has_one_origin(call: Callable[..., services.Services]) -> None:
     for entry in ({"content": "x"}, {"made_by": "true %s"}):
         given = {"services": [{"name": "a", "files": [{"path": "/a", "secret_content": "x", **entry}]}]}

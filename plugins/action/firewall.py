@@ -12,6 +12,8 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 
 MODULE = "stockpot.stack.firewall"
+# Of these a connection can be had that did not exist before, and comes through the firewall.
+BY_SSH = ("ssh", "paramiko", "paramiko_ssh")
 # Of one try; further ones follow.
 CONNECT_SECONDS = 10
 PAUSE_SECONDS = 1
@@ -19,6 +21,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "closed", "absent"], "default": "present"},
     "application": {"type": "str", "required": True},
     **{name: {"type": "str", "required": True} for name in ("table", "rules", "unit", "drop_in")},
+    "kept_services": {"type": "list", "elements": "str", "default": []},
     "ssh_addresses": {"type": "list", "elements": "str", "required": True},
     "ssh_ports": {"type": "list", "elements": "int", "required": True},
     "take_back_seconds": {"type": "int", "default": 60},
@@ -56,6 +59,11 @@ class ActionModule(ActionBase):
                 continue
             if confirmed.get("failed"):
                 return {**result, **confirmed, "msg": f"{confirmed['msg']} {mend(variables['inventory_hostname'])}"}
+            if self._connection.transport not in BY_SSH:
+                self._display.warning(
+                    f"The new rules of {variables['inventory_hostname']} are kept, and nothing has proved that they let SSH in: this run's connection "
+                    f"is {self._connection.transport}."
+                )
             return {**result, **loaded, "files": confirmed["files"]}
 
     def _taken_back(

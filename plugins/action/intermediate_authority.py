@@ -36,11 +36,11 @@ class ActionModule(ActionBase):
         # A check only foretells a key that is not there.
         if not public_key:
             return {**result, **seen, "changed": True}
-        if authority.is_good(certificate, own.certificate, public_key, task["names"]):
-            return {**result, **seen}
-        if self._task.check_mode:
-            return {**result, **seen, "changed": True}
         try:
+            if authority.is_good(certificate, own.certificate, public_key, task["names"]):
+                return {**result, **seen}
+            if self._task.check_mode:
+                return {**result, **seen, "changed": True}
             signed = authority.intermediate(own, public_key, task["names"])
         except authority.AuthorityError as error:
             return {**result, "failed": True, "msg": f"certificates_authority: {error}."}

@@ -32,5 +32,6 @@ class ActionModule(ActionBase):
             "roles": roles,
             "redis_cache_moves": found.redis_cache_moves,
             "redis_left": list(found.redis_left),
+            "certificates_left": found.certificates_left,
             **({"left": True} if found.has_left else {}),
         }

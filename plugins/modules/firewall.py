@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import ipaddress
+import json
 import os
 import re
 import secrets
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.stockpot.stack.plugins.module_utils import sockets, ssh
 from ansible_collections.stockpot.stack.plugins.module_utils.files import File, FileError, write
 
 DOCUMENTATION = r"""
@@ -32,8 +33,10 @@ options:
   state:
     description:
       - V(present) for the application's rules in the table.
-      - V(closed) for an application that is taken away. Its file goes; with the last one the table stays, with O(rules).
-      - V(absent) takes the file away, and with the last one the table, its files and its unit.
+      - V(closed) for an application that is taken away. Its file goes; the last one's stays, with O(rules), until another application has
+        one. Nothing is closed while another application on the host has no file and would be shut.
+      - V(absent) for an application that wants no firewall. It takes away the table, its files and its unit, unless another application
+        wants them, as long as which the rules are loaded as with V(present).
     type: str
     choices: [present, closed, absent]
     default: present
@@ -57,6 +60,13 @@ options:
     description: A drop-in for Debian's nftables.service, which removes the tables of all where it is used, so that it loads them again.
     type: str
     required: true
+  kept_services:
+    description:
+      - Names of services, as the comments of O(rules) tell them. What the application's file lets in for these now stays beside O(rules),
+        until the module is called without their names, for a run in which what uses it is only later told of something else.
+    type: list
+    elements: str
+    default: []
   ssh_addresses:
     description: Addresses and networks that O(rules) let in by SSH; a run that comes from elsewhere is refused.
     type: list
@@ -91,6 +101,10 @@ loaded:
   description: Whether the live table was replaced.
   type: bool
   returned: success
+kept:
+  description: Whether something is let in for O(kept_services) that O(rules) do not let in.
+  type: bool
+  returned: success
 files:
   description: The paths of the files that were written or removed.
   type: list
@@ -104,11 +118,18 @@ TIMER = "nftables-stockpot-take-back"
 TABLE = ("inet", "stockpot")
 # A table is replaced by what follows, in one step, whether there was one or not.
 REPLACED = f"table {' '.join(TABLE)}\ndelete table {' '.join(TABLE)}\n"
+LOAD = 'include "stockpot.nft"\n'
+# Longer than somebody waits for an answer.
+ONGOING = "1d"
 LISTED = ("--stateless", "--terse", "list", "table", *TABLE)
-
-# As /proc/net/tcp and tcp6 write them.
-LISTENING = "0A"
-LOOPBACK_6 = "00000000000000000000000001000000"
+OPENING = re.compile(r"\b(tcp|udp) dport (?:\{([^}]*)\}|(\S+)) .*\baccept\b")
+# What an application's file begins with that asks for no firewall.
+UNASKED = "# firewall_enabled is false for this application: this stays while another one on this server wants the firewall.\n"
+LEFT = "# This application is taken away: SSH stays open until another one has its rules here.\n"
+# What stands before rules that are no more wanted but for the time of a run.
+KEPT = "# Until the end of the run: what the application is reached by before it is told of the above.\n"
+# Interfaces whose packets come inside others.
+TUNNELS = ("tun", "wireguard")
 
 
 class FirewallError(Exception):
@@ -160,6 +181,7 @@ class Firewall:
         self.written = Path(root, "etc/nftables.d")
         self.boot = Path(root, "var/lib/nftables-stockpot/confirmed.nft")
         self.units = Path(root, "etc/systemd/system")
+        self.programs = Path(root, "etc/supervisor/conf.d")
         self.state = Path(root, "run/nftables-stockpot")
         # Who takes this file away decides: the confirmation, or the timer.
         self.pending = self.state / "pending"
@@ -168,8 +190,12 @@ class Firewall:
         self.before = self.state / "before.nft"
         self.files: list[str] = []
         self.diff: list[dict[str, str]] = []
-        # Ports that somebody may have reached before there was a firewall, and nobody will.
-        self.shut: list[int] = []
+        # Ports at which something listens that somebody could reach before, and nobody will; by protocol.
+        self.shut: dict[str, list[int]] = {}
+        # Applications that live by what another one has opened, which is to be closed.
+        self.dependent: list[str] = []
+        # Whether something stays open for the time of the run.
+        self.kept = False
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -198,16 +224,20 @@ class Firewall:
         trial = Path(self.scratch, "trial") if self.check_mode else self.trial
         if not self._lay_out(trial, given):
             return self._remove_all()
-        refuse_what_shuts_out(ssh_connection(), given)
+        if said := ssh.shut_out(by := ssh.connection(), given):
+            raise FirewallError(f"Nothing was changed. {said} (group_vars/<environment>/main.yml)")
         wanted = self._looks_like(trial)
         live = self._live()
         if wanted == live:
             self._install(trial, given["application"])
             return {"changed": bool(self.files), "loaded": False, "token": ""}
-        if live is None:
-            self.shut = [
-                port for port in listening_outside() if not re.search(rf"dport ({port}|{{[^}}]*\b{port}\b)", wanted)
-            ]
+        self.shut = self._newly_shut(live, wanted)
+        if given["state"] == "closed" and told(self.shut):
+            self.dependent = self._without_rules(given["application"])
+            if self.dependent:
+                self.shut = {}
+                return nothing
+        self._refuse_to_end_a_tunnel(by, wanted)
         header = f"nft list table {' '.join(TABLE)}"
         self.diff.append(
             {"before_header": header, "after_header": header, "before": live or "", "after": wanted},
@@ -253,16 +283,30 @@ class Firewall:
                 shutil.copyfile(path, trial / part / path.name)
         own = trial / "applications" / f"{given['application']}.nft"
         own.unlink(missing_ok=True)
-        others = any((trial / "applications").iterdir())
-        if given["state"] == "present" or (given["state"] == "closed" and not others):
-            own.write_text(given["rules"], encoding="utf-8")
-        elif not others:
+        others = {path: path.read_text(encoding="utf-8") for path in (trial / "applications").iterdir()}
+        for path in [path for path, text in others.items() if text.startswith(LEFT)]:
+            del others[path]
+            path.unlink()
+        is_wanted = not all(text.startswith(UNASKED) for text in others.values())
+        if given["state"] == "absent" and not is_wanted:
             return False
+        if given["state"] != "closed" or not others:
+            mark = {"present": "", "absent": UNASKED, "closed": LEFT}[given["state"]]
+            own.write_text(mark + given["rules"] + self._kept(given), encoding="utf-8")
         (trial / "stockpot.nft").write_text(given["table"], encoding="utf-8")
         (trial / UNIT).write_text(given["unit"], encoding="utf-8")
         (trial / DROP_IN).parent.mkdir()
         (trial / DROP_IN).write_text(given["drop_in"], encoding="utf-8")
         return True
+
+    def _kept(self, given: Mapping[str, Any]) -> str:
+        """The rules of the application's file that stay beside the new ones."""
+        former = self.written / "applications" / f"{given['application']}.nft"
+        ends = tuple(f'accept comment "{name} ({given["application"]})"' for name in given["kept_services"])
+        lines = former.read_text(encoding="utf-8").splitlines() if former.exists() else []
+        kept = [line for line in lines if line.endswith(ends) and line not in given["rules"].splitlines()]
+        self.kept = bool(kept)
+        return KEPT + "".join(f"{line}\n" for line in kept) if kept else ""
 
     def _looks_like(self, trial: Path) -> str:
         """The rules of a folder as nft lists them, loaded where nobody is: without interfaces, as at boot."""
@@ -279,6 +323,55 @@ class Firewall:
         """The table that is loaded, or None."""
         code, output, _ = self.commands.run("nft", *LISTED)
         return output if code == 0 else None
+
+    def _newly_shut(self, live: str | None, wanted: str) -> dict[str, list[int]]:
+        """The ports at which something listens that are open now and will not be."""
+        now, then = opened(live or ""), opened(wanted)
+        return {
+            protocol: [
+                port
+                for port in ports
+                if (live is None or any(port in some for some in now[protocol]))
+                and not any(port in some for some in then[protocol])
+            ]
+            for protocol, ports in sockets.listening_outside().items()
+        }
+
+    def _without_rules(self, own: str) -> list[str]:
+        """Other applications of the host that have no rules: they were deployed before there was a firewall, or without one."""
+        files = [*self.units.glob("*.service"), *self.units.glob("*.service.d/application.conf")]
+        files += self.programs.glob("*.conf")
+        names = {
+            name
+            for path in files
+            if path.is_file()
+            for name in re.findall(r"^(?:; )?X-Application=([\w-]+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        }
+        return sorted(name for name in names - {own} if not (self.written / "applications" / f"{name}.nft").exists())
+
+    def _refuse_to_end_a_tunnel(self, by: ssh.Connection | None, wanted: str) -> None:
+        """A tunnel that ends on this server goes on for some minutes without its port: long enough to prove that SSH works.
+
+        Raises:
+            FirewallError: this run comes in through one, and no port is left at which it may be.
+        """
+        shut, listening = self.shut.get("udp", []), sockets.listening_outside()["udp"]
+        is_left = any(port in some for port in listening for some in opened(wanted)["udp"])
+        if by is None or not shut or is_left or not (tunnel := self._tunnel(by.server_address)):
+            return
+        raise FirewallError(
+            f"Nothing was changed. This run comes in through {tunnel}, a tunnel that ends on this server, and of the UDP ports at which something "
+            f"listens here ({', '.join(map(str, shut))}) none would be open: the tunnel would end some minutes later. Name its port in "
+            "firewall_extra_services, such as {name: WireGuard, ports: [51820], protocol: udp, addresses: [0.0.0.0/0, '::/0']} "
+            "(group_vars/<environment>/main.yml)."
+        )
+
+    def _tunnel(self, address: str) -> str:
+        """The interface of an address, where that is a tunnel's; else nothing."""
+        code, output, _ = self.commands.run("ip", "-json", "-details", "address", "show", "to", address)
+        found = json.loads(output or "[]") if code == 0 else []
+        kinds = {one["ifname"]: one.get("linkinfo", {}).get("info_kind") for one in found if "ifname" in one}
+        return next((name for name, kind in kinds.items() if kind in TUNNELS), "")
 
     def _load_for_now(self, trial: Path, seconds: int) -> str:
         token = secrets.token_hex(16)
@@ -297,12 +390,28 @@ class Firewall:
         )
         try:
             self.commands.must("systemd-run", *options, "--", "/bin/sh", "-c", script)
-            self.commands.must("nft", "-I", str(trial), "-f", str(trial / "stockpot.nft"))
+            # Where there are no rules yet, nothing has kept count of connections.
+            (trial / "load.nft").write_text(LOAD + ("" if code == 0 else self._ongoing()), encoding="utf-8")
+            self.commands.must("nft", "-I", str(trial), "-f", str(trial / "load.nft"))
         except FirewallError:
             self._stop_timer()
             self.pending.unlink(missing_ok=True)
             raise
         return token
+
+    @staticmethod
+    def _ongoing() -> str:
+        """What lets in the answers that connections from before the first load wait for."""
+        found: dict[int, list[str]] = {4: [], 6: []}
+        for one in sockets.begun_here():
+            found[one.address.version].append(
+                f"{one.peer} . {one.peer_port} . {one.address} . {one.port} timeout {ONGOING}"
+            )
+        return "".join(
+            f"add element {' '.join(TABLE)} {name} {{ {', '.join(found[version])} }}\n"
+            for version, name in ((4, "ongoing"), (6, "ongoing6"))
+            if found[version]
+        )
 
     def _stop_timer(self) -> None:
         if self.commands.run("systemctl", "is-active", "--quiet", f"{TIMER}.timer")[0] == 0:
@@ -314,8 +423,9 @@ class Firewall:
         self._place(self.written / "stockpot.nft", (trial / "stockpot.nft").read_text(encoding="utf-8"))
         if (trial / own).exists():
             self._place(self.written / own, (trial / own).read_text(encoding="utf-8"))
-        else:
-            self._remove(self.written / own)
+        for path in sorted((self.written / "applications").glob("*.nft")):
+            if not (trial / "applications" / path.name).exists():
+                self._remove(path)
         self._place(self.boot, REPLACED + (trial / "boot.nft").read_text(encoding="utf-8"))
         units = [self._place(self.units / name, (trial / name).read_text(encoding="utf-8")) for name in (UNIT, DROP_IN)]
         if not (self.written / "own").is_dir():
@@ -349,6 +459,7 @@ class Firewall:
         if not self.check_mode:
             raise FirewallError("nft is missing here: install Debian's package nftables.")
         self._place(self.written / "applications" / f"{given['application']}.nft", given["rules"])
+        self.shut = self._newly_shut(None, given["rules"])
         return {"changed": True, "loaded": True, "token": ""}
 
     def _place(self, path: Path, text: str) -> bool:
@@ -369,60 +480,22 @@ class Firewall:
         return path.exists() and path.read_text(encoding="ascii") == token
 
 
-def ssh_connection() -> tuple[str, int] | None:
-    """The address that this run comes from and the port that it came to, as sshd tells its processes; None without SSH.
-
-    sudo clears the variable, so the processes above this one are asked.
-    """
-    process = os.getpid()
-    while process > 1:
-        variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-        for variable in variables:
-            if variable.startswith(b"SSH_CONNECTION="):
-                words = variable.decode().partition("=")[2].split()
-                return words[0].partition("%")[0], int(words[3])
-        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-        process = int(status.rpartition(")")[2].split()[1])
-    return None
+def opened(rules: str) -> dict[str, list[range]]:
+    """The ports, by protocol, at which rules let somebody in, as nft lists them or a template writes them."""
+    found: dict[str, list[range]] = {"tcp": [], "udp": []}
+    for protocol, several, one in OPENING.findall(rules):
+        for part in (several or one).split(","):
+            first, _, last = part.strip().partition("-")
+            if first.isdigit():
+                found[protocol].append(range(int(first), int(last or first) + 1))
+    return found
 
 
-def listening_outside(proc: str = "/proc") -> list[int]:
-    """The TCP ports at which something listens on an address that is not loopback."""
-    found = set()
-    for path in (Path(proc, "net/tcp"), Path(proc, "net/tcp6")):
-        for line in path.read_text(encoding="ascii").splitlines()[1:] if path.exists() else ():
-            _, local, _, state = line.split()[:4]
-            address, port = local.split(":")
-            # Four bytes at a time, the last one first.
-            if state == LISTENING and not (address[-2:] == "7F" or address == LOOPBACK_6):
-                found.add(int(port, 16))
-    return sorted(found)
-
-
-def refuse_what_shuts_out(connection: tuple[str, int] | None, given: Mapping[str, Any]) -> None:
-    """Raises:
-    FirewallError: SSH would be let in, but not this run's.
-    """
-    if connection is None or given["state"] == "absent":
-        return
-    address, port = connection
-    if port not in given["ssh_ports"]:
-        raise FirewallError(
-            f"firewall_ssh_ports is {given['ssh_ports']}, but this run reaches the server at port {port}: nothing was changed. "
-            "Add it (group_vars/<environment>/main.yml)."
-        )
-    if not is_among(address, given["ssh_addresses"]):
-        raise FirewallError(
-            f"firewall_ssh_addresses does not hold {address}, from which this run reaches the server: nothing was changed. "
-            "Add it, or a network that holds it (group_vars/<environment>/main.yml)."
-        )
-
-
-def is_among(address: str, networks: Sequence[str]) -> bool:
-    """Whether an address is in one of several networks."""
-    found = ipaddress.ip_address(address)
-    found = getattr(found, "ipv4_mapped", None) or found
-    return any(found in ipaddress.ip_network(network, strict=False) for network in networks)
+def told(ports: Mapping[str, Sequence[int]]) -> str:
+    """Ports by protocol, in words; empty for none."""
+    return "; ".join(
+        f"{protocol.upper()} {', '.join(map(str, numbers))}" for protocol, numbers in ports.items() if numbers
+    )
 
 
 def main() -> None:
@@ -436,6 +509,7 @@ def main() -> None:
             "table": {"type": "str", "default": ""},
             "rules": {"type": "str", "default": ""},
             "unit": {"type": "str", "default": ""},
+            "kept_services": {"type": "list", "elements": "str", "default": []},
             "drop_in": {"type": "str", "default": ""},
             "ssh_addresses": {"type": "list", "elements": "str", "default": []},
             "ssh_ports": {"type": "list", "elements": "int", "default": []},
@@ -456,12 +530,17 @@ def main() -> None:
                 result = {"changed": firewall.take_back()}
     except (FirewallError, FileError, OSError) as error:
         module.fail_json(msg=str(error))
-    if firewall.shut:
+    if shut := told(firewall.shut):
         module.warn(
-            f"Shut from now on, for something listens there: TCP {', '.join(map(str, firewall.shut))}. What is to be reached goes into "
+            f"Shut from now on, for something listens there: {shut}. What is to be reached goes into "
             "firewall_extra_services (group_vars/<environment>/main.yml)."
         )
-    module.exit_json(**result, files=firewall.files, diff=firewall.diff)
+    if firewall.dependent:
+        module.warn(
+            f"What {given['application']} had open stays open: {', '.join(firewall.dependent)} on this server may be reached by it, and has no "
+            "rules of its own yet. Run site.yml for that, and this once more."
+        )
+    module.exit_json(**result, kept=firewall.kept, files=firewall.files, diff=firewall.diff)
 
 
 if __name__ == "__main__":

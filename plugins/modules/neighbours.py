@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.stockpot.stack.plugins.module_utils import ssh
 
 DOCUMENTATION = r"""
 module: neighbours
@@ -33,7 +34,7 @@ applications:
   description: >-
     For each application its C(units), a program of supervisor's among them as the unit of its name, its C(services) (Redis and PostgreSQL), C(ports) as variable and number, C(names) of its site,
     C(memory), what those of them that start with the host may take, by unit as their configuration writes it, C(redis), by unit
-    the users of each of its Redis, and C(rabbitmq), the settings of the RabbitMQ that it uses beside others.
+    the users of each of its Redis, C(redis_remains), those of them without configuration, and C(rabbitmq), the settings of the RabbitMQ that it uses beside others.
   type: dict
   returned: success
 site_in_nginx_conf:
@@ -44,6 +45,16 @@ nginx_ports:
   description: Where nginx listens, HTTP and HTTPS; empty where it is not this collection's.
   type: list
   elements: int
+  returned: success
+certificates:
+  description: The applications whose certificates the host renews.
+  type: list
+  elements: str
+  returned: success
+ssh:
+  description: Where this run comes from, where it came to, and the port; empty without SSH.
+  type: list
+  elements: raw
   returned: success
 """
 
@@ -67,6 +78,7 @@ class Host:
             "names": [],
             "memory": {},
             "redis": {},
+            "redis_remains": [],
             "rabbitmq": {},
         }
         return self.applications.setdefault(name, empty)
@@ -127,6 +139,8 @@ class Host:
             )
             users = lines(self.root / f"etc/redis/users{'-' + instance if instance else ''}.acl", " ").get("user", [])
             known["redis"][service] = [user.partition(" ")[0] for user in users]
+            if not settings:
+                known["redis_remains"].append(service)
             if "/etc/redis/failover.conf" in settings.get("include", []):
                 known["redis_is_member"] = True
             if (self.root / f"etc/systemd/system/multi-user.target.wants/{service}.service").is_symlink():
@@ -156,6 +170,11 @@ class Host:
     def _memory(known: dict[str, Any], service: str, values: list[str] | None) -> None:
         if values:
             known["memory"][service] = values[-1].strip("'")
+
+    def certificates(self) -> list[str]:
+        """The applications whose certificates the host renews."""
+        timers = (self.root / "etc/systemd/system").glob("*-certificates.timer")
+        return sorted(path.name.removesuffix("-certificates.timer") for path in timers)
 
     def nginx(self) -> tuple[str, list[int]]:
         """The application whose site stands in nginx.conf, and the ports that nginx listens on."""
@@ -191,7 +210,14 @@ def main() -> None:
     host = Host(module.params["root"])
     host.look()
     alone, ports = host.nginx()
-    module.exit_json(changed=False, applications=host.applications, site_in_nginx_conf=alone, nginx_ports=ports)
+    module.exit_json(
+        changed=False,
+        applications=host.applications,
+        site_in_nginx_conf=alone,
+        nginx_ports=ports,
+        certificates=host.certificates(),
+        ssh=list(ssh.connection() or ()),
+    )
 
 
 if __name__ == "__main__":

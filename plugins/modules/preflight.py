@@ -37,6 +37,10 @@ redis_left:
   type: list
   elements: str
   returned: success
+certificates_left:
+  description: Whether the host renews certificates of the application that are wanted no more.
+  type: bool
+  returned: success
 left:
   description: Whether the host is one of C(topology_leaving) on which nothing of the application is any more.
   type: bool

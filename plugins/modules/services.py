@@ -96,8 +96,8 @@ options:
             default: ""
           replaces:
             description:
-              - A pattern of paths, C(/etc/ssl/private/shop.*) for example. Those of them that no service's files name are removed once
-                all files are written and validated.
+              - A pattern of paths, C(/etc/ssl/private/shop.*) for example. Those of them that no service's files say what to hold are removed
+                once all files are written and validated. The file's own path has it removed where it has no content.
             type: str
             default: ""
           loaded_by:
@@ -423,7 +423,7 @@ class Services:
         """Remove the files that others have taken the place of; what runs has read them long ago."""
         entries = [entry for service in self.services.values() for entry in service["files"]]
         found = {path for entry in entries if entry["replaces"] for path in glob.glob(entry["replaces"])}
-        for path in sorted(found - {entry["path"] for entry in entries}):
+        for path in sorted(found - {entry["path"] for entry in entries if File.given(entry) is not None}):
             self.files.append(path)
             self.diff.append({"before_header": path, "after_header": path, "before": "out of use\n", "after": ""})
             if not self.check_mode:

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import NameOID
 
 # How long they are good for.
@@ -118,15 +119,19 @@ def is_good(certificate: str, authority: str, public_key: str, names: Iterable[s
         authority: the deployment's, PEM.
         public_key: the server's, PEM.
         names: as for `intermediate`.
+
+    Raises:
+        AuthorityError: the deployment's cannot be read.
     """
     if not certificate:
         return False
-    found, issuer = x509.load_pem_x509_certificate(certificate.encode()), _certificate_of(authority)
+    issuer = _certificate_of(authority)
     try:
+        found = x509.load_pem_x509_certificate(certificate.encode())
         found.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError):
+        constraints = found.extensions.get_extension_for_class(x509.NameConstraints).value
+    except (InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
         return False
-    constraints = found.extensions.get_extension_for_class(x509.NameConstraints).value
     # Nothing outlives its authority.
     enough = min(_now() + INTERMEDIATE_RENEWED, issuer.not_valid_after_utc)
     return (
@@ -147,12 +152,23 @@ def problem(authority: Pair) -> str:
     return ""
 
 
-def _read(authority: Pair) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-    certificate = _certificate_of(authority.certificate)
+def signer_problem(signer: Pair) -> str:
+    """What is wrong with a key that is to sign Celery's messages, and its certificate; empty for nothing."""
     try:
-        key = serialization.load_pem_private_key(authority.key.encode(), password=None)
-    except (ValueError, TypeError) as error:
-        raise AuthorityError("its key is no PEM text of a private key without a password") from error
+        certificate, key = _certificate_of(signer.certificate), _key_of(signer.key)
+    except AuthorityError as error:
+        return str(error)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        return "its key is not RSA, and Celery takes no other"
+    if key.public_key() != certificate.public_key():
+        return "its key and its certificate do not belong together"
+    if certificate.not_valid_after_utc <= _now():
+        return f"it ended on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    return ""
+
+
+def _read(authority: Pair) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    certificate, key = _certificate_of(authority.certificate), _key_of(authority.key)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
         raise AuthorityError("its key and its certificate do not belong together")
     return key, certificate
@@ -163,6 +179,13 @@ def _certificate_of(text: str) -> x509.Certificate:
         return x509.load_pem_x509_certificate(text.encode())
     except ValueError as error:
         raise AuthorityError("its certificate is no PEM text") from error
+
+
+def _key_of(text: str) -> PrivateKeyTypes:
+    try:
+        return serialization.load_pem_private_key(text.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise AuthorityError("its key is no PEM text of a private key without a password") from error
 
 
 def _subtrees(names: Iterable[str]) -> list[x509.GeneralName]:

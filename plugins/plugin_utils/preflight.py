@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
+from ansible_collections.stockpot.stack.plugins.module_utils import ssh
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
 from ansible_collections.stockpot.stack.plugins.plugin_utils.arguments import options
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import (
     examined,
+    firewall,
     leaving,
     memory,
     neighbours,
@@ -48,6 +50,8 @@ class Found(NamedTuple):
     """The instances of Redis that the cache leaves in this run."""
     has_left: bool = False
     """Whether the host is to leave, and nothing of the application is there."""
+    certificates_left: bool = False
+    """Whether the host renews certificates that are wanted no more."""
 
 
 def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, Any] = NOBODY) -> Found:
@@ -62,12 +66,15 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
     found = stack.problems(settled, loader)
     told = " ".join(found)
     right: dict[str, dict[str, Any]] = {}
-    for role in stack.roles_of(settled, loader):
+    roles = stack.roles_of(settled, loader)
+    for role in roles:
         given, wrong = examined(role, settled, loader)
         if not wrong:
             right[role] = given
         # A secret that is missing is missed once, by its name in the vault.
         found += [problem for problem in wrong if stack.SECRETS.get(subject(problem), ("-",))[0] not in told]
+    if "firewall" in right and seen.get("ssh"):
+        found += firewall.shut_out(right["firewall"], ssh.Connection(*seen["ssh"]))
     own_cache, wrong = cache_of(variables, loader) if "redis" in right else ({}, [])
     found += [problem for problem in wrong if problem not in told]
     if own_cache:
@@ -97,6 +104,7 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
         moves,
         left,
         has_left,
+        bool(roles) and "certificates" not in roles and application in seen.get("certificates", ()),
     )
 
 

@@ -23,7 +23,7 @@ OTHER = dict(zip(SERVERS, reversed(SERVERS), strict=True))
 # What listens on every address: the site, what the other server may reach, and what nobody was told of.
 LISTENS = (80, 6379, 7000, 8000)
 OWN = "/etc/nftables.d/own"
-SHOWN = "nft --stateless list table inet stockpot"
+SHOWN = "nft --stateless --terse list table inet stockpot"
 Wait = Callable[..., Any]
 Run = Callable[..., Any]
 
@@ -278,8 +278,65 @@ def test_a_second_application_has_its_own_rules_and_takes_only_them_away(converg
     assert rules() == before
 
 
-def test_it_is_taken_away_and_comes_back_with_a_word_on_what_it_shuts(converge_again: Run) -> None:
-    """The last application's openings first: SSH stays."""
+def test_what_is_still_used_stays_open_until_the_role_runs_without_it(converge_again: Run) -> None:
+    """As a run of site.yml does that moves a service to another port."""
+    before = rules()
+    old = [{"name": "old", "ports": [7000], "addresses": ["0.0.0.0/0"]}]
+    new = [{"name": "old", "ports": [8000], "addresses": ["0.0.0.0/0"]}]
+    given = {"firewall_application": "blog", "firewall_services": new}
+    seen = []
+    for changed in ({"firewall_services": old}, {"firewall_kept_services": ["old"]}, {}):
+        done = converge_again("-e", json.dumps(given | changed))
+        assert changes(done) == {"1"}, done.stdout
+        seen.append([port for port in (7000, 8000) if reaches("firewall-stranger", address(SERVERS[0]), port)])
+    assert seen == [[7000], [7000, 8000], [8000]]
+    assert "Shut from now on, for something listens there: TCP 7000." in done.stdout
+    assert changes(converge_again("-e", "firewall_application=blog", playbook="absent.yml")) == {"1"}
+    assert rules() == before
+
+
+# One that sends a word to whoever has come, when it is told to; and one who comes and waits for that.
+SAYS = """
+import os, socket, time
+server = socket.create_server(("0.0.0.0", 9000))
+peers = [server.accept()[0] for _ in range(2)]
+open("/run/all-wait", "w").close()
+while not os.path.exists("/run/say"):
+    time.sleep(0.1)
+for peer in peers:
+    peer.sendall(b"a word")
+time.sleep(600)
+"""
+WAITS = """
+import socket, sys
+peer = socket.create_connection((sys.argv[1], 9000))
+said = peer.recv(100)
+open("/run/heard", "wb").write(said)
+"""
+
+
+def have_them_wait(wait_until: Wait) -> Callable[[], None]:
+    """Have both servers wait for a word of a foreign machine, from before there are rules; the function returned says it, and sees that they hear it."""
+    stranger = machine("firewall-stranger")
+    stranger.check_output("rm -f /run/say /run/all-wait; systemctl stop says 2>/dev/null; true")
+    stranger.check_output("systemd-run --quiet --collect --unit=says python3 -c %s", SAYS)
+    wait_until(lambda: stranger.run("ss -Hltn sport = :9000").stdout)
+    for name in SERVERS:
+        machine(name).check_output("rm -f /run/heard; systemctl stop waits 2>/dev/null; true")
+        started = "systemd-run --quiet --collect --unit=waits python3 -c %s %s"
+        machine(name).check_output(started, WAITS, address("firewall-stranger"))
+    wait_until(lambda: stranger.file("/run/all-wait").exists)
+
+    def say() -> None:
+        stranger.check_output("touch /run/say")
+        for name in SERVERS:
+            wait_until(lambda name=name: machine(name).file("/run/heard").content == b"a word")
+
+    return say
+
+
+def test_it_is_taken_away_and_comes_back_with_a_word_on_what_it_shuts(converge_again: Run, wait_until: Wait) -> None:
+    """The last application's openings first: SSH stays. Whoever waits for an answer, when it comes back, gets it."""
     before = rules()
     assert changes(converge_again("-e", "firewall_application=shop", playbook="absent.yml")) == {"1"}
     for name in SERVERS:
@@ -292,7 +349,9 @@ def test_it_is_taken_away_and_comes_back_with_a_word_on_what_it_shuts(converge_a
         assert "stockpot" not in machine(name).check_output("nft list tables")
         assert machine(name).run("systemctl cat nftables-stockpot").rc != 0
         assert reaches("firewall-stranger", address(name), 8000)
+    say = have_them_wait(wait_until)
     on = converge_again()
     assert on.returncode == 0, on.stdout
+    say()
     assert "Shut from now on, for something listens there: TCP 7000, 8000." in on.stdout
     assert rules() == before

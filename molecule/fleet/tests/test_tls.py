@@ -12,7 +12,7 @@ import pytest
 import requests
 import yaml
 from shop import Shop
-from test_fleet import LAB, WEB, address, server
+from test_fleet import LAB, PROJECT, WEB, address, server
 from testinfra.host import Host
 
 FOLDER = "/etc/ssl/services/stockpot"
@@ -212,6 +212,23 @@ def test_a_run_renews_too_and_the_next_one_changes_nothing(site: str, converge_a
     assert all(shown(service) == written(service) for service in SERVICES)
     again = converge_again()
     assert set(re.findall(r"changed=(\d+)", again.stdout)) == {"0"}, again.stdout[-4000:]
+
+
+def test_another_authority_is_known_to_the_proxy_after_a_run(
+    site: str, converge_again: Callable[..., Any], wait_until: Wait
+) -> None:
+    """Its configuration names the same file as before."""
+    proxy, visitor = server("fleet-proxy"), requests.Session()
+    visitor.trust_env = visitor.verify = False
+    proxy.check_output(
+        f"openssl req -x509 -nodes -newkey rsa:2048 -days 1 -subj /CN=another -keyout /dev/null -out {FOLDER}/authority.pem"
+        " && systemctl reload nginx"
+    )
+    wait_until(lambda: visitor.get(f"{site}/healthz", timeout=30).status_code == 502)
+    parts = [str(PROJECT / "playbooks" / name) for name in ("preflight.yml", "base.yml")]
+    result = converge_again(*parts, playbook="../../playbooks/proxy.yml", limit="fleet-proxy")
+    assert result.returncode == 0, result.stdout[-4000:]
+    wait_until(lambda: visitor.get(f"{site}/healthz", timeout=30).status_code == 200)
 
 
 SEND = """

@@ -123,7 +123,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The inventory after the site has left the provider's Redis for one of its own."""
     inventory = yaml.safe_load((PROJECT / "molecule/managed/hosts.yml").read_text())
     site = inventory["all"]["children"]["demo"]
-    site["vars"] = {"database_url": site["vars"]["database_url"]}
+    given = site["hosts"]["managed-site"]
+    site["hosts"]["managed-site"] = {name: given[name] for name in ("lab_suite", "stack_hosts", "database_url")}
     site["children"]["redis"] = site["children"]["web"]
     # The application is found from the inventory's folder, as in a checkout.
     checkout = tmp_path_factory.mktemp("checkout")
@@ -150,18 +151,27 @@ def waiting(shop: Shop, host: Host, count: int) -> list[str]:
 def test_the_cache_moves_to_a_redis_of_its_own_and_back_and_no_task_is_lost(
     ours: Host, own: Path, secrets: dict[str, str], shop: Shop, converge_again: Run, wait_until: Wait
 ) -> None:
-    """Orders wait in the broker over each move; after it there is no key, user or port that nobody needs, and the next run has nothing to do."""
+    """Orders wait in the broker over each move; after it there is no key, user or port that nobody needs, and the next run has nothing to do.
+
+    TLS goes with the first one, and leaves nothing that would renew certificates, or reload what reads none.
+    """
     admin, cache = (secrets[f"vault_redis_{user}_password"] for user in ("admin", "cache"))
     two = ("-e", json.dumps({"redis_cache_instance": {"port": 6380}}))
-    changes(converge_again(hosts=own))
-    assert listening(ours) == {"6379"}
-    assert int(redis(ours, admin, "-n", "0", "DBSIZE", user="admin")) > 0
+    changes(converge_again("-e", json.dumps({"service_tls": True}), hosts=own))
+    assert listening(ours) == {"16379"}
+    assert int(redis(ours, admin, "-s", "/run/redis/redis-server.sock", "-n", "0", "DBSIZE", user="admin")) > 0
+    of_tls = "/etc/ssl/services/stockpot /etc/systemd/system/stockpot-certificates.* /etc/redis/reload.login"
+    of_tls += " /etc/systemd/system/redis-server.service.d/reload.conf"
+    assert len(ours.check_output(f"ls -d {of_tls}").split()) == 5
+    ours.check_output("systemctl start stockpot-certificates.service")
 
     orders = waiting(shop, ours, 10)
     assert changes(converge_again(*two, hosts=own)) > 0
     for order in orders:
         assert wait_until(lambda order=order: shop.state(order) == "paid")
     assert listening(ours) == {"6379", "6380"}
+    assert ours.run(f"ls -d {of_tls}").stdout == ""
+    assert "stockpot-certificates" not in ours.check_output("systemctl list-timers --all")
     assert redis(ours, admin, "-n", "0", "DBSIZE", user="admin") == "0"
     assert "WRONGPASS" in redis(ours, cache, "PING", user="cache")
     assert int(redis(ours, admin, "DBSIZE", user="admin", port=6380)) > 0

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.stockpot.stack.plugins.module_utils import ssh
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.patterns import application_problems, is_network
 
 PORTS = range(1, 65536)
@@ -36,6 +37,12 @@ def problems(given: Mapping[str, Any]) -> list[str]:
             f"firewall_take_back_seconds is {seconds}: it has to be between {TAKE_BACK_SECONDS[0]} and {TAKE_BACK_SECONDS[-1]}."
         )
     return found
+
+
+def shut_out(given: Mapping[str, Any], by: ssh.Connection) -> list[str]:
+    """Why the rules of the role firewall would not let in the run that loads them; a sentence at most."""
+    said = ssh.shut_out(by, {name: given[f"firewall_{name}"] for name in ("ssh_addresses", "ssh_ports")})
+    return [said] if given["firewall_enabled"] and said else []
 
 
 def _service(variable: str, service: Mapping[str, Any]) -> list[str]:

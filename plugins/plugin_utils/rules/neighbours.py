@@ -104,12 +104,18 @@ def cache_moves(want: Wanted, found: Mapping[str, Any]) -> bool:
 
 
 def left(want: Wanted, found: Mapping[str, Any]) -> list[str]:
-    """The instances of Redis that were the application's cache alone and are wanted no more."""
-    known = found["applications"].get(want.application, {}).get("redis", {})
+    """The instances of Redis that were the application's cache alone and are wanted no more.
+
+    One without configuration is what a run left that was cut off while it removed it: its users may be gone, its mark is the last to go.
+    """
+    own = found["applications"].get(want.application, {})
     return [
         service.partition("@")[2]
-        for service, users in known.items()
-        if users and "celery" not in users and "@" in service and service not in want.services
+        for service, users in own.get("redis", {}).items()
+        if "celery" not in users
+        and (users or service in own.get("redis_remains", ()))
+        and "@" in service
+        and service not in want.services
     ]
 
 

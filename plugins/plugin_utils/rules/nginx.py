@@ -85,6 +85,7 @@ def problems(given: Mapping[str, Any]) -> list[str]:
     """
     return [
         *_names(given),
+        *_upstream_tls(given),
         *_numbers(given),
         *_values(given),
         *_files(given),
@@ -113,6 +114,27 @@ def _names(given: Mapping[str, Any]) -> Iterator[str]:
     for upstream in given["nginx_upstreams"]:
         if not UPSTREAM.fullmatch(upstream):
             yield f"nginx_upstreams: {upstream!r} is neither unix:/path nor address:port: write it as one of them."
+
+
+def _upstream_tls(given: Mapping[str, Any]) -> Iterator[str]:
+    """TLS to whom nobody vouches for is no better than clear text."""
+    authority = given["nginx_upstream_authority"]
+    if authority and not re.fullmatch(r"/[^\s;{}\"'$]*", authority):
+        yield (
+            f"nginx_upstream_authority: {authority!r} is no absolute path: name a PEM file on the server, without spaces and quotes."
+        )
+    for variable, name in (
+        ("nginx_upstream_name", given["nginx_upstream_name"]),
+        *(
+            (f"nginx_protected_locations: the upstream_name of {location['path']}", location.get("upstream_name"))
+            for location in given["nginx_protected_locations"]
+        ),
+    ):
+        if name and not authority:
+            yield (
+                f"{variable} is {name}, but nginx_upstream_authority is empty: nginx would take any certificate. Name the PEM file of the "
+                "authority, or leave the name out."
+            )
 
 
 def _numbers(given: Mapping[str, Any]) -> Iterator[str]:

@@ -482,6 +482,12 @@ def _signing(given: Given) -> list[str]:
         for part in authority.Pair._fields
         if not given[f"celery_signing_{part}"]
     ]
+    own = authority.Pair(given["celery_signing_key"], given["celery_signing_certificate"])
+    if not found and (problem := authority.signer_problem(own)):
+        found.append(
+            f"vault_celery_signing_certificate cannot be used, for {problem}: take it and vault_celery_signing_key out of the file with "
+            "`.venv/bin/ansible-vault edit`, and have `make secrets ENV=<environment>` add new ones."
+        )
     packages = given["django_app_archive"].get("versions", {})
     if packages and "cryptography" not in packages:
         found.append(

@@ -2,7 +2,8 @@
 """Makes and renews the certificates of this server's services, from the authority that the deployment gave it.
 
 certificates.py FOLDER make NAME FILE   makes the certificate of the service NAME and its key, in FILE
-certificates.py FOLDER renew            renews those that are about to end, or of another authority, and reloads what reads them
+certificates.py FOLDER renew            renews those that are about to end, or of another authority, and reloads what reads them; removes those
+                                        of no service any more once they have ended
 certificates.py FOLDER look             says which of them that would be
 
 FOLDER holds services.json, authority.pem and intermediate.pem. A service's file, NAME.pem, is only renewed here: who makes it first says
@@ -112,6 +113,12 @@ class Certificates:
         given = sorted(entry.strip().replace("IP Address:", "IP:") for entry in said.split(","))
         return "" if given == sorted(entries(self.names_of(name)).split(",")) else "the server's names are others"
 
+    def over(self) -> list[Path]:
+        """The files that no service has any more, and that nobody would take: whatever still showed one had to be told of another."""
+        kept = {self.folder / "authority.pem", self.intermediate, *map(self.file, self.services)}
+        others = sorted(set(self.folder.glob("*.pem")) - kept)
+        return [file for file in others if not openssl_agrees("x509", "-noout", "-checkend", 0, "-in", file)]
+
     def renew(self, name: str) -> None:
         """Puts a new certificate in the old one's place, for the same owner."""
         file = self.file(name)
@@ -210,6 +217,10 @@ def main(words: list[str]) -> int:
         if words[1] == "renew":
             certificates.renew(name)
         print(f"{certificates.file(name)} is renewed: {reason}.", flush=True)
+    for file in certificates.over():
+        if words[1] == "renew":
+            file.unlink()
+        print(f"{file} is removed: no service has it, and it has ended.", flush=True)
     if words[1] == "look":
         return 0
     problems = list(certificates.load())
