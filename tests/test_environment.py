@@ -80,6 +80,7 @@ def test_a_secret_is_found_however_a_url_quotes_it(spelling: str) -> None:
         "amqps://shop:hunter2@@10.0.0.5:5671//",
         "redis://celery:hunter2@h:6379/1;redis://celery:hunter2@i:6379/1",
         "sentinel://:hunter2@h:26379;sentinel://:hunter2@i:26379",
+        "sentinel://a:hunter2@h:1/1?ssl_ca_certs=/own.pem;sentinel://a:hunter2@i:1/1?ssl_ca_certs=/own.pem",
     ],
 )
 def test_the_password_of_an_address_goes_without_being_named_and_the_rest_stays(address: str) -> None:

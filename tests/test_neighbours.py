@@ -413,3 +413,25 @@ def test_one_redis_becomes_several_where_its_data_comes_first(
     want = wants(application="shop", instance="", names=["shop.test"], redis_members=members, redis_member_address=own)
     told = [problem for problem in neighbours.problems(want, seen) if "group redis" in problem]
     assert [problem[: len(said)] for problem in told] == ([said] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("started", "tls", "goes_over"),
+    [
+        ("", True, True),
+        ("", False, False),
+        ("tls-replication yes\n", True, False),
+        ("tls-replication yes\n", False, True),
+    ],
+)
+def test_one_of_several_that_goes_over_to_tls_or_back_is_known_by_how_it_was_started(
+    seen: dict[str, Any], tmp_path: Path, started: str, tls: bool, goes_over: bool
+) -> None:
+    """Not by what a run that was cut off has written since."""
+    members = [{"name": "web-1", "address": "10.0.0.5"}]
+    want = wants(application="shop", instance="", redis_tls=tls, redis_members=members, redis_member_address="10.0.0.5")
+    assert not neighbours.members_go_over(want, seen)
+    path = tmp_path / "etc/redis/redis.conf"
+    path.write_text(path.read_text() + "include /etc/redis/failover.conf\n")
+    put(tmp_path, "var/lib/redis/failover/replication.conf", f"# Written by redis-failover.\n{started}")
+    assert neighbours.members_go_over(want, look(tmp_path)) is goes_over

@@ -583,25 +583,34 @@ def test_all_hosts_of_an_inventory_go_over_in_the_same_parts(tmp_path: Path) -> 
 MORE = {"memtotal_mb": 4400}
 
 
-@pytest.mark.parametrize(
-    ("variables", "words"),
-    [
-        ({"service_tls": True}, ["service_tls is true, but the group redis holds", "service_tls: false"]),
-        ({"redis_cache_instance": {"port": 6380}}, ["redis_cache_instance is set, but the group redis holds", "{}"]),
-    ],
-)
-def test_what_three_servers_of_redis_cannot_do_yet_is_named_once(
-    problems: Callable[..., list[str]], variables: dict[str, Any], words: list[str]
+def test_three_servers_of_redis_have_no_cache_of_its_own_and_that_is_named_once(
+    problems: Callable[..., list[str]],
 ) -> None:
-    """With the group, the variable and the file; no role says it again by its own words."""
+    """With the group, the variable and the file; no role says it again by its own words. TLS they have."""
     own = dict(zip(secret_values.AUTHORITY, authority.new_authority(), strict=True))
     secrets = {f"vault_redis_{name}_password": STRONG for name in ("internal", "sentinel")}
     addresses = zip(THREE["redis"], ("10.0.0.5", "10.0.0.6", "10.0.0.7"), strict=True)
     given = {**own, **secrets, "redis_members": [{"name": name, "address": address} for name, address in addresses]}
     assert problems(given, THREE, MORE) == []
-    [sentence] = problems({**given, **variables}, THREE, MORE)
-    for word in (*words, ", ".join(THREE["redis"]), MAIN):
+    assert problems({**given, "service_tls": True}, THREE, MORE) == []
+    [sentence] = problems({**given, "redis_cache_instance": {"port": 6380}}, THREE, MORE)
+    for word in ("redis_cache_instance is set, but the group redis holds", "{}", ", ".join(THREE["redis"]), MAIN):
         assert word in sentence
+
+
+def test_whoever_asks_sentinels_over_tls_is_told_by_each_of_their_addresses(tmp_path: Path) -> None:
+    write_inventory(tmp_path, {"service_tls": True}, THREE)
+    told = {
+        name: [urlsplit(one) for one in value_of(name, tmp_path).split(";")]
+        for name in ("broker_url", "result_backend_url", "cache_url")
+    }
+    query = "ssl_cert_reqs=required&ssl_check_hostname=true&ssl_ca_certs=/etc/ssl/services/stockpot/authority.pem"
+    for urls in told.values():
+        assert [(url.scheme, url.port, url.query) for url in urls] == [("sentinel", 36379, query)] * 3
+    assert [url.path for urls in told.values() for url in urls] == ["/1"] * 3 + ["/2"] * 3 + ["/0"] * 3
+    own = {service["name"]: service for service in value_of("certificates_services", tmp_path)}
+    # It is restarted, having no other way: the Redis beside it goes on, and nobody has to take over.
+    assert own["sentinel"]["load"] == ["systemctl", "try-restart", *own["sentinel"]["units"]]
 
 
 @pytest.mark.parametrize(
@@ -1065,6 +1074,11 @@ def test_members_and_their_sentinels_are_let_in_by_each_other(tmp_path: Path) ->
     assert value_of("firewall_redis_ports", tmp_path) == [6379, 26380]
     write_inventory(tmp_path, {}, THREE)
     assert value_of("firewall_redis_ports", tmp_path) == [6379, 26379]
+    write_inventory(tmp_path, {"service_tls": True}, THREE)
+    assert value_of("firewall_redis_ports", tmp_path) == [16379, 36379]
+    write_inventory(tmp_path, {"service_tls": True, "service_tls_clear_text": True}, THREE)
+    assert value_of("firewall_redis_ports", tmp_path) == [16379, 6379, 36379, 26379]
+    write_inventory(tmp_path, {}, THREE)
     assert value_of("topology_redis_clients", tmp_path) == ["server-2", "server-3"]
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from rendering import ROOT, render
@@ -59,17 +59,62 @@ def wait_until(function: Callable[[], Any], seconds: float = 30) -> Any:
     raise AssertionError(f"not within {seconds} s; last: {last!r}")
 
 
+class Ports(NamedTuple):
+    """Of each member the same."""
+
+    redis: int
+    sentinel: int
+    redis_tls: int
+    sentinel_tls: int
+
+
+def new_authority(folder: Path) -> Path:
+    """The folder of an authority, and of a certificate with its key from it for all members."""
+    folder.mkdir(parents=True)
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-x509", "-days", "2"]
+    names = ",".join(f"IP:{address}" for address in ADDRESSES)
+    for name, words in (
+        ("authority", ["-addext", "keyUsage=critical,keyCertSign"]),
+        (
+            "member",
+            ["-CA", "authority.pem", "-CAkey", "authority.key", "-addext", "basicConstraints=critical,CA:FALSE"],
+        ),
+    ):
+        more = ["-addext", f"subjectAltName={names}"] if name == "member" else []
+        command = [
+            "openssl",
+            "req",
+            *new,
+            *words,
+            *more,
+            "-subj",
+            f"/CN={name}",
+            "-keyout",
+            f"{name}.key",
+            "-out",
+            f"{name}.pem",
+        ]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    with (folder / "member.pem").open("a") as file:
+        file.write((folder / "member.key").read_text())
+    return folder
+
+
 class Member:
     """A server with its Redis and its Sentinel, configured by the role's own templates."""
 
-    def __init__(self, folder: Path, address: str, ports: tuple[int, int]) -> None:
-        self.folder, self.address, self.port = folder, address, ports[0]
+    def __init__(self, folder: Path, address: str, ports: Ports) -> None:
+        self.folder, self.address, self.ports = folder, address, ports
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.said: list[str] = []
         self.data = folder / "data"
         self.data.mkdir(parents=True)
-        etc = folder / "etc"
-        etc.mkdir()
+        (folder / "etc").mkdir()
+        self.write(None)
+
+    def write(self, authority: Path | None) -> None:
+        """What Ansible writes, for TLS alone where there is an authority."""
+        address, ports, folder, etc = self.address, self.ports, self.folder, self.folder / "etc"
         names = {address: f"redis-{number}" for number, address in enumerate(ADDRESSES, 1)}
         paths = {
             "data": str(self.data),
@@ -83,8 +128,9 @@ class Member:
             "own": address,
             "members": members,
             "quorum": 2,
-            "port": ports[0],
-            "sentinel_port": ports[1],
+            "port": ports.redis_tls if authority else ports.redis,
+            "sentinel_port": ports.sentinel_tls if authority else ports.sentinel,
+            "authority": str(authority / "authority.pem") if authority else "",
             "password": PASSWORDS["redis_internal_password"],
             **paths,
         }
@@ -92,8 +138,15 @@ class Member:
             **PASSWORDS,
             "redis_members": members,
             "redis_member_address": address,
-            "redis_port": ports[0],
-            "redis_sentinel_port": ports[1],
+            "redis_port": ports.redis,
+            "redis_sentinel_port": ports.sentinel,
+            "redis_tls": bool(authority),
+            "redis_clear_text": not authority,
+            "redis_tls_port": ports.redis_tls,
+            "redis_sentinel_tls_port": ports.sentinel_tls,
+            "redis_authority": self.config["authority"],
+            "redis_certificate": f"{authority}/member.pem",
+            "redis_sentinel_certificate": f"{authority}/member.pem",
             "redis_bind_addresses": [address],
             "__redis_failover": self.config,
             "__redis_users_file": str(etc / "users.acl"),
@@ -102,6 +155,7 @@ class Member:
             "__redis_run_folder": str(folder),
             "ansible_facts": {"memtotal_mb": 256},
         }
+        etc.chmod(0o755)
         conf = render("redis", "redis.conf.j2", **given).replace("/var/log/redis", str(folder))
         (etc / "redis.conf").write_text(conf.replace("/etc/redis/failover.conf", str(etc / "failover.conf")))
         (etc / "failover.conf").write_text(render("redis", "failover.conf.j2", **given))
@@ -141,7 +195,9 @@ class Member:
     def ask(self, *words: str, user: str = "admin") -> Any:
         """Redis's answer."""
         password = PASSWORDS[f"redis_{user}_password"]
-        with redis_failover.Connection(self.address, self.port, password, user=user) as redis:
+        with redis_failover.Connection(
+            self.address, self.config["port"], password, user=user, tls=self.failover.tls
+        ) as redis:
             return redis.ask(*words)
 
     def role(self) -> str:
@@ -155,11 +211,13 @@ class Member:
 
 
 @contextlib.contextmanager
-def three(folder: Path) -> Iterator[list[Member]]:
+def three(folder: Path, authority: Path | None = None) -> Iterator[list[Member]]:
     """The members, started one after the other, as the play deploys them."""
-    ports = (free_port(), free_port())
+    ports = Ports(*(free_port() for _ in Ports._fields))
     made = [Member(folder / str(number), address, ports) for number, address in enumerate(ADDRESSES, 1)]
     try:
+        for member in made if authority else ():
+            member.write(authority)
         for member in made:
             member.start()
             wait_until(member.in_place)
@@ -248,7 +306,7 @@ def test_a_primary_that_stops_hands_over_all_it_has_acknowledged(members: list[M
         nonlocal written
         try:
             with redis_failover.Connection(
-                first.address, first.port, PASSWORDS["redis_admin_password"], user="admin"
+                first.address, first.ports.redis, PASSWORDS["redis_admin_password"], user="admin"
             ) as redis:
                 while True:
                     redis.ask("SET", f"celery:{written}", "1")
@@ -381,6 +439,71 @@ def test_what_members_say_to_each_other_reads_no_message(group: list[Member]) ->
     ):
         with group[0].failover.redis(ADDRESSES[0]) as redis:
             assert is_refused(lambda words=words, redis=redis: redis.ask(*words), "NOPERM"), words
+
+
+def is_closed(address: str, port: int) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as asked:
+        return asked.connect_ex((address, port)) != 0
+
+
+def test_over_tls_a_dead_primary_is_replaced_and_whom_nobody_trusts_is_no_member(tmp_path: Path) -> None:
+    """Clear text is answered by nobody."""
+    with three(tmp_path, new_authority(tmp_path / "own")) as members:
+        first, _, third = members
+        for member in members:
+            assert is_closed(member.address, member.ports.redis)
+            assert is_closed(member.address, member.ports.sentinel)
+        first.ask("SET", "celery:before", "1")
+        first.kill("redis")
+        second = primary_of(members[1:])
+        first.start("redis")
+        wait_until(first.in_place)
+        assert first.ask("GET", "celery:before") == "1"
+        assert primary_of(members) is second
+
+        # One with a certificate from elsewhere, and that trusts others, is followed by nobody and follows nobody.
+        other = next(member for member in (first, third) if member is not second)
+        other.kill()
+        other.write(new_authority(tmp_path / "another"))
+        other.start()
+        assert not other.failover.are_most(other.failover.views())
+        wait_until(lambda: info_of(other).get("role") == "slave")
+        assert info_of(other)["master_link_status"] == "down"
+        wait_until(lambda: info_of(second)["connected_slaves"] == "1")
+        assert "CERTIFICATE_VERIFY_FAILED" in next(line for line in second.failover._members() if other.address in line)
+
+
+def info_of(member: Member) -> dict[str, str]:
+    """INFO replication of a member, asked by itself."""
+    found: dict[str, str] = member.failover.replication(member.address)
+    return found
+
+
+def test_all_of_them_go_over_to_tls_at_once_and_keep_what_they_have(members: list[Member], tmp_path: Path) -> None:
+    """And who is the primary: the Sentinels are restarted first, as by the role."""
+    members[0].kill("redis")
+    second = primary_of(members[1:])
+    members[0].start("redis")
+    wait_until(members[0].in_place)
+    wait_until(lambda: second.ask("SET", "celery:order", "paid"))
+    wait_until(lambda: all(member.ask("GET", "celery:order") for member in members))
+    wait_until(lambda: {member.failover.views()[0].epoch for member in members} == {1})
+    authority = new_authority(tmp_path / "own")
+    for member in members:
+        member.write(authority)
+    for name in ("sentinel", "redis"):
+        for member in members:
+            member.kill(name)
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda member, name=name: member.start(name), members))
+    for member in members:
+        wait_until(member.in_place)
+    wait_until(lambda: not any(member.failover.why_not_replaceable() for member in members))
+    assert primary_of(members) is second
+    assert {member.ask("GET", "celery:order") for member in members} == {"paid"}
+    for member in members:
+        assert is_closed(member.address, member.ports.redis)
 
 
 def test_the_status_names_each_member(group: list[Member]) -> None:

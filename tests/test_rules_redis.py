@@ -61,8 +61,9 @@ MEMBERS = {
 }
 
 
-def test_three_that_replace_each_other_are_right() -> None:
-    assert problems({**GIVEN, **MEMBERS}) == []
+@pytest.mark.parametrize("tls", [False, True])
+def test_three_that_replace_each_other_are_right(tls: bool) -> None:
+    assert problems({**GIVEN, **MEMBERS, "redis_tls": tls}) == []
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,11 @@ def test_three_that_replace_each_other_are_right() -> None:
         ({"redis_internal_password": "two words"}, "redis_internal_password holds a blank or a quotation mark"),
         ({"redis_sentinel_password": ""}, "redis_sentinel_password is empty"),
         ({"redis_instance": "blog", "redis_port": 6380}, "redis_instance is blog: only Debian's own Redis"),
-        ({"redis_tls": True}, "redis_tls is true, but redis_members speak clear text"),
+        ({"redis_tls": True, "redis_authority": "own.pem"}, "redis_authority is 'own.pem': name a file on the server"),
+        (
+            {"redis_tls": True, "redis_sentinel_tls_port": 26379},
+            "redis_sentinel_tls_port is 26379: it has to be between 1 and 65535, and not redis_sentinel_port.",
+        ),
         ({"redis_primary_name": "my primary"}, "redis_primary_name is 'my primary'"),
         ({"redis_sentinel_port": 6379}, "redis_sentinel_port is 6379"),
         ({"redis_sentinel_down_seconds": 0}, "redis_sentinel_down_seconds is 0"),

@@ -154,11 +154,17 @@ if PRIMARY_NAME := env.str("REDIS_PRIMARY_NAME", ""):
     # A primary that is cut off says no goodbye: whoever waits for it hears that from the kernel, after about 20 seconds.
     keepalive = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 3, socket.TCP_KEEPCNT: 3}
     REDIS_SOCKET["socket_keepalive_options"] = keepalive
+    # One that is frozen keeps its connections: a worker that waits for messages hangs up after this and a second without an answer, and
+    # within twice that finds the new one. Longer than socket_timeout: a primary that is only slow loses nobody whom it would not lose anyway.
+    REDIS_SOCKET["health_check_interval"] = 10
 
 
 def sentinel_options(url: str) -> dict[str, Any]:
     """What a client has to know beside the addresses of Sentinels; broker, results and cache may be behind different servers."""
-    return SENTINEL if url.startswith(sentinel.SCHEME) else {}
+    if not (SENTINEL and url.startswith(sentinel.SCHEME)):
+        return {}
+    tls = sentinel.tls(url)
+    return {**SENTINEL, "sentinel_kwargs": {**SENTINEL["sentinel_kwargs"], "ssl": bool(tls), **tls}}
 
 
 CACHE_URL = env.str("CACHE_URL")
@@ -304,6 +310,7 @@ CELERY: dict[str, Any] = {
         ),
         **sentinel_options(RESULTS_URL),
     },
+    "redis_backend_use_ssl": sentinel.tls(RESULTS_URL),
     "redis_socket_timeout": 5.0,
     "redis_socket_connect_timeout": 1.0,
     "redis_socket_keepalive": True,

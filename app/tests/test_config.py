@@ -196,13 +196,16 @@ def test_sentinels_are_asked_for_what_is_behind_them(behind: set[str]) -> None:
     """Whichever of the three addresses is theirs: each may be of another server."""
     names = {"broker": "CELERY_BROKER_URL", "results": "CELERY_RESULT_BACKEND", "cache": "CACHE_URL"}
     addresses = {
-        names[one]: f"{'sentinel' if one in behind else 'redis'}://127.0.0.1:1/{number}"
+        names[one]: f"sentinel://127.0.0.1:1/{number}?ssl_ca_certs=/own.pem"
+        if one in behind
+        else f"redis://127.0.0.1:1/{number}"
         for number, one in enumerate(names)
     }
     tell = """import json; from config import settings; print(json.dumps({
         "broker": settings.CELERY["broker_transport_options"],
         "results": settings.CELERY["result_backend_transport_options"],
         "cache": settings.CACHES["default"]["OPTIONS"],
+        "tls of results": settings.CELERY["redis_backend_use_ssl"],
     }))"""
     variables = os.environ | addresses | {"REDIS_PRIMARY_NAME": "first", "REDIS_SENTINEL_PASSWORD": "of the Sentinels"}
     result = subprocess.run([sys.executable, "-c", tell], env=variables, capture_output=True, text=True, check=True)
@@ -210,7 +213,9 @@ def test_sentinels_are_asked_for_what_is_behind_them(behind: set[str]) -> None:
     for one in names:
         assert told[one].get("master_name") == ("first" if one in behind else None)
         assert told[one].get("sentinel_kwargs", {}).get("password") == ("of the Sentinels" if one in behind else None)
+        assert told[one].get("sentinel_kwargs", {}).get("ssl_ca_certs") == ("/own.pem" if one in behind else None)
     assert ("pool_class" in told["cache"]) is ("cache" in behind)
+    assert told["tls of results"] == ({"ssl_ca_certs": "/own.pem"} if "results" in behind else {})
 
 
 CELERY = {

@@ -143,6 +143,9 @@ class Host:
                 known["redis_remains"].append(service)
             if "/etc/redis/failover.conf" in settings.get("include", []):
                 known["redis_is_member"] = True
+                # Written when it was started: what runs, whatever a run that was cut off has written since.
+                started = lines(self.root / "var/lib/redis/failover/replication.conf", " ")
+                known["redis_members_speak_tls"] = "yes" in started.get("tls-replication", [])
             if (self.root / f"etc/systemd/system/multi-user.target.wants/{service}.service").is_symlink():
                 self._memory(known, service, settings.get("maxmemory"))
         if found := re.fullmatch(r"postgresql@(\d+)-(\w+)", service):

@@ -48,6 +48,8 @@ class Found(NamedTuple):
     """Whether the cache moves to a Redis of its own in this run."""
     redis_left: tuple[str, ...] = ()
     """The instances of Redis that the cache leaves in this run."""
+    redis_goes_over: bool = False
+    """Whether the host's Redis, one of several, goes over to TLS with the others, or back."""
     has_left: bool = False
     """Whether the host is to leave, and nothing of the application is there."""
     certificates_left: bool = False
@@ -84,7 +86,7 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
     taken = memory.of_host(host, facts["memtotal_mb"], right)
     named, _ = arguments.typed({"app_name": stack.OPTIONS["app_name"]}, settled, loader)
     leaves, _ = arguments.typed({"topology_leaving": stack.OPTIONS["topology_leaving"]}, settled, loader)
-    moves, left, has_left = False, (), False
+    moves, left, goes_over, has_left = False, (), False, False
     if (application := named.get("app_name")) and host in leaves.get("topology_leaving", ()):
         found += leaving.left_behind(host, application, seen)
         has_left = leaving.has_left(application, seen)
@@ -92,6 +94,7 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
         want = neighbours.wanted(application, host, right, facts)
         found += neighbours.problems(want, seen)
         moves, left = neighbours.cache_moves(want, seen), tuple(neighbours.left(want, seen))
+        goes_over = neighbours.members_go_over(want, seen)
         taken.shares.extend(
             neighbours.shares(application, seen, facts["memtotal_mb"], has_rabbitmq="rabbitmq" in right)
         )
@@ -103,6 +106,7 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
         taken,
         moves,
         left,
+        goes_over,
         has_left,
         bool(roles) and "certificates" not in roles and application in seen.get("certificates", ()),
     )

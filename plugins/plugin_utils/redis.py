@@ -36,6 +36,8 @@ OWN_SETTINGS = (
         "tls-key-file",
         "tls-auth-clients",
         "tls-protocols",
+        "tls-ca-cert-file",
+        "tls-replication",
     ),
     # What keeps one primary among several servers.
     *(
@@ -71,7 +73,7 @@ def memory_bytes(maxmemory: str, percent: int, host_megabytes: int) -> int:
     return int(found[1]) * UNITS[(found[2] or "").lower()]
 
 
-def url(servers: Iterable[str], user: str, password: str, database: int) -> str:
+def url(servers: Iterable[str], user: str, password: str, database: int, query: str = "") -> str:
     """The URL of a database for Celery; several, of Sentinels, are joined with semicolons.
 
     Args:
@@ -79,6 +81,7 @@ def url(servers: Iterable[str], user: str, password: str, database: int) -> str:
         user: Redis's.
         password: the user's.
         database: its number.
+        query: what else a client has to know, such as ?ssl_ca_certs=/etc/ssl/own.pem; each of them has it.
     """
     login = f"{quote(user, safe='')}:{quote(password, safe='')}@"
-    return ";".join(f"{server.replace('://', f'://{login}', 1)}/{database}" for server in servers)
+    return ";".join(f"{server.replace('://', f'://{login}', 1)}/{database}{query}" for server in servers)

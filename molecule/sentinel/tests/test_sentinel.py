@@ -30,6 +30,10 @@ LAB = PROJECT / ".lab/sentinel"
 MEMBERS = ("redis-1", "redis-2", "redis-3")
 FAILOVERS = int(os.environ.get("FAILOVERS", "1"))
 PROGRAM = "/usr/local/lib/stockpot/redis-failover"
+# Of Redis, and of its Sentinel.
+PORTS = ("16379", "36379")
+CLEAR_PORTS = ("6379", "26379")
+CERTIFICATES = "/etc/ssl/services/stockpot"
 Wait = Callable[..., Any]
 
 
@@ -156,19 +160,104 @@ def test_each_member_is_in_its_place_and_the_first_is_the_primary(wait_until: Wa
     assert primary() == "redis-1"
 
 
+def ask(name: str, port: str, words: str, *, tls: bool) -> str:
+    """What an application's server is answered."""
+    wrap = f"s = ssl.create_default_context(cafile='{CERTIFICATES}/authority.pem').wrap_socket(s, server_hostname='{address(name)}');"
+    program = (
+        f"import socket, ssl; s = socket.create_connection(('{address(name)}', {port}), 5); {wrap if tls else ''} "
+        f"s.sendall(b'{words}\\r\\n'); print(s.recv(99))"
+    )
+    done = server("shop").run("python3 -c %s", program)
+    return done.stdout or done.stderr
+
+
 def test_nobody_is_let_in_without_a_password() -> None:
     """Neither by a Redis nor by a Sentinel."""
     for name in MEMBERS:
-        for port in (6379, 26379):
-            ask = f"import socket; s = socket.create_connection(('{address(name)}', {port}), 5); s.sendall(b'INFO\\r\\n'); print(s.recv(99))"
-            assert "NOAUTH" in server("shop").check_output("python3 -c %s", ask)
+        for port in PORTS:
+            assert "NOAUTH" in ask(name, port, "INFO", tls=True)
+
+
+def test_clear_text_is_answered_by_nobody() -> None:
+    """Ports of TLS hear it and hang up; others are shut."""
+    for name in MEMBERS:
+        for port in PORTS:
+            assert re.search(r"ConnectionResetError|^b''$", ask(name, port, "PING", tls=False).strip().splitlines()[-1])
+        for port in CLEAR_PORTS:
+            assert "TimeoutError" in ask(name, port, "PING", tls=False)
+
+
+def test_all_that_members_and_the_shop_say_to_each_other_is_encrypted(wait_until: Wait) -> None:
+    """Whoever is connected to a member from elsewhere is so at a port that speaks TLS alone: each Sentinel to each Redis and to each
+    Sentinel, replicas to their primary, and the shop."""
+    names = {address(name): name for name in (*MEMBERS, "shop")}
+
+    def connections() -> set[tuple[str, str, str]]:
+        """From whom, to whom and to which port."""
+        found = set()
+        for name in MEMBERS:
+            for line in server(name).check_output("ss -Hnt state established").splitlines():
+                (here, port), (there, their_port) = (end.rsplit(":", 1) for end in line.split()[2:4])
+                if here != there and there in names:
+                    is_asked = port in (*PORTS, *CLEAR_PORTS)
+                    found.add((names[there], name, port) if is_asked else (name, names[there], their_port))
+        return found
+
+    expected = {(one, other, port) for one in MEMBERS for other in MEMBERS if one != other for port in PORTS}
+    wait_until(lambda: connections() >= expected | {("shop", primary(), PORTS[0])})
+    assert {port for *_, port in connections()} == set(PORTS)
+
+
+def test_a_renewed_certificate_is_shown_and_nobody_fails_over(wait_until: Wait) -> None:
+    """Redis reads it and goes on; a Sentinel is restarted."""
+    name = primary()
+    host = server(name)
+    started = admin(name, "info server").split("process_id:")[1].split()[0]
+    epochs = sentinel_said(name)["config-epoch"]
+    # Some that end too soon, as those will that are old.
+    for service in ("redis", "sentinel"):
+        host.check_output(
+            f'rm -rf /root/short && cp -a {CERTIFICATES} /root/short && sed -i \'s/"days": 30/"days": 2/\' /root/short/services.json'
+            f" && {PROGRAM.rpartition('/')[0]}/certificates.py /root/short make {service} {CERTIFICATES}/{service}.pem; rm -r /root/short"
+        )
+    short = {service: written(name, service) for service in ("redis", "sentinel")}
+    said = host.check_output(f"{PROGRAM.rpartition('/')[0]}/certificates.py {CERTIFICATES} renew")
+    assert said.count("is renewed") == 2
+    for service, port in zip(("redis", "sentinel"), PORTS, strict=True):
+        assert written(name, service) != short[service]
+        wait_until(lambda service=service, port=port: shown(name, port) == written(name, service))
+    wait_until(all_well, timeout=120)
+    assert primary() == name
+    assert sentinel_said(name)["config-epoch"] == epochs
+    assert admin(name, "info server").split("process_id:")[1].split()[0] == started
+
+
+def written(name: str, service: str) -> str:
+    """The number of the certificate in a service's file."""
+    return server(name).check_output(f"openssl x509 -noout -serial -in {CERTIFICATES}/{service}.pem")
+
+
+def shown(name: str, port: str) -> str:
+    """The number of the certificate that is shown to the shop."""
+    asking = (
+        f"openssl s_client -connect {address(name)}:{port} -CAfile {CERTIFICATES}/authority.pem -verify_return_error"
+    )
+    return server("shop").run(f"{asking} </dev/null 2>/dev/null | openssl x509 -noout -serial").stdout.strip()
+
+
+def sentinel_said(name: str) -> dict[str, str]:
+    """What a member's Sentinel says of the primary."""
+    password = secrets()["vault_redis_sentinel_password"]
+    command = f"redis-cli -h {address(name)} -p {PORTS[1]} --tls --cacert {CERTIFICATES}/authority.pem sentinel master primary"
+    words = server(name).check_output(f"REDISCLI_AUTH={password} {command}").splitlines()
+    return dict(zip(words[::2], words[1::2], strict=True))
 
 
 def test_members_listen_at_their_private_addresses_only() -> None:
     for name in MEMBERS:
         sockets = [line.split()[3].rsplit(":", 1) for line in server(name).check_output("ss -Hltn").splitlines()]
-        listening = {(ip, port) for ip, port in sockets if port in ("6379", "26379")}
-        assert listening == {(ip, port) for ip in ("127.0.0.1", address(name)) for port in ("6379", "26379")}
+        listening = {(ip, port) for ip, port in sockets if port in (*PORTS, *CLEAR_PORTS)}
+        assert listening == {(ip, port) for ip in ("127.0.0.1", address(name)) for port in PORTS}
 
 
 def test_ansible_s_files_are_nobody_else_s() -> None:
@@ -269,6 +358,23 @@ def test_another_setting_is_rolled_out_while_the_shop_goes_on(
     if settled(wait_until)["unfinished"]:
         sweep()
     assert wait_until(lambda: figures()["unfinished"] == 0, timeout=120)
+
+
+def test_all_go_over_to_clear_text_and_back_at_once_and_keep_what_they_have(
+    converge_again: Callable[..., Any], wait_until: Wait
+) -> None:
+    """Neither understands the other, so none of them stays behind. The shop, left as it is, is deaf meanwhile."""
+    name = primary()
+    admin(name, "-n 0 set cache:order paid")
+    for tls, ports in ((False, CLEAR_PORTS), (True, PORTS)):
+        result = converge_again("-e", json.dumps({"service_tls": tls}), limit="redis")
+        assert result.returncode == 0, result.stdout[-4000:]
+        wait_until(all_well, timeout=120)
+        assert primary() == name
+        for member in MEMBERS:
+            assert admin(member, "-n 0 get cache:order") == "paid"
+            sockets = server(member).check_output("ss -Hltn").splitlines()
+            assert {line.split()[3].rsplit(":", 1)[1] for line in sockets} & {*PORTS, *CLEAR_PORTS} == set(ports)
 
 
 def test_a_primary_that_crashes_is_back_and_nothing_is_lost(wait_until: Wait) -> None:

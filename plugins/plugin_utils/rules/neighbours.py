@@ -39,6 +39,8 @@ class Wanted(NamedTuple):
     redis_members: list[dict[str, str]]
     """Servers of Redis that replace each other, and which of them this host is."""
     redis_member: str
+    redis_tls: bool
+    """Whether its Redis speaks TLS, with the other members too."""
     rabbitmq: dict[str, tuple[str, str]]
     """What it gives RabbitMQ, which all applications of a host share: by setting, the variable and the value."""
 
@@ -87,6 +89,7 @@ def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], 
         cache=redis_service(own_cache) if own_cache else "",
         redis_members=redis.get("redis_members", []),
         redis_member=redis.get("redis_member_address", ""),
+        redis_tls=redis.get("redis_tls", False),
         rabbitmq=_rabbitmq_settings(right["rabbitmq"], facts) if "rabbitmq" in right else {},
     )
 
@@ -101,6 +104,13 @@ def cache_moves(want: Wanted, found: Mapping[str, Any]) -> bool:
     known = found["applications"].get(want.application, {}).get("redis", {})
     others = set(want.services) - {want.cache}
     return bool(want.cache) and any("cache" in users for service, users in known.items() if service in others)
+
+
+def members_go_over(want: Wanted, found: Mapping[str, Any]) -> bool:
+    """Whether this Redis, one of several, is to speak TLS to the others and does not yet, or the other way round."""
+    known = found["applications"].get(want.application, {})
+    is_member = bool(want.redis_members) and known.get("redis_is_member", False)
+    return is_member and known.get("redis_members_speak_tls", False) != want.redis_tls
 
 
 def left(want: Wanted, found: Mapping[str, Any]) -> list[str]:

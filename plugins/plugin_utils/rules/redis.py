@@ -203,10 +203,7 @@ def _members(given: Mapping[str, Any]) -> list[str]:
             f"redis_instance is {given['redis_instance']}: only Debian's own Redis can be one of several; leave it empty on redis_members."
         )
     if given["redis_tls"]:
-        found.append(
-            "redis_tls is true, but redis_members speak clear text to each other, and so do their Sentinels: set redis_tls: false, or leave "
-            "redis_members empty."
-        )
+        found += _members_tls(given)
     if not re.fullmatch(r"[A-Za-z0-9._-]+", given["redis_primary_name"]):
         found.append(f"redis_primary_name is {given['redis_primary_name']!r}: take letters, digits and any of . _ -")
     if given["redis_sentinel_port"] == given["redis_port"] or not 1 <= given["redis_sentinel_port"] <= 65535:
@@ -218,6 +215,23 @@ def _members(given: Mapping[str, Any]) -> list[str]:
     if not 0 <= given["redis_min_replicas_to_write"] < len(addresses):
         found.append(
             f"redis_min_replicas_to_write is {given['redis_min_replicas_to_write']}: a primary has {len(addresses) - 1} replicas at most."
+        )
+    return found
+
+
+def _members_tls(given: Mapping[str, Any]) -> list[str]:
+    """What they need to speak TLS to each other."""
+    found = [
+        f"{name} is {given[name]!r}: name a file on the server by its whole path."
+        for name in ("redis_authority", "redis_sentinel_certificate")
+        if not given[name].startswith("/")
+    ]
+    port = given["redis_sentinel_tls_port"]
+    others = [name for name in ("redis_port", "redis_tls_port", "redis_sentinel_port") if given[name] == port]
+    if others or not 1 <= port <= 65535:
+        found.append(
+            f"redis_sentinel_tls_port is {port}: it has to be between 1 and 65535"
+            + (f", and not {others[0]}." if others else ".")
         )
     return found
 

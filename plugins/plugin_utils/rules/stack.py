@@ -525,17 +525,6 @@ def _rabbitmq_tls(given: Given) -> list[str]:
     ]
 
 
-def _redis_members(given: Given) -> list[str]:
-    """Servers of Redis that replace each other know no TLS yet; nor do Sentinels."""
-    hosts = given["topology_redis"]
-    if not given["service_tls"] or len(hosts) < 2:
-        return []
-    return [
-        f"service_tls is true, but the group redis holds {', '.join(hosts)}, and servers of Redis that replace each other speak clear text: set "
-        "service_tls: false, or leave one host in the group."
-    ]
-
-
 def _left_open(variables: Mapping[str, Any]) -> list[str]:
     """Values that somebody has yet to write, wherever they stand."""
     found = []
@@ -707,5 +696,5 @@ RULES: tuple[Callable[[Given], list[str]], ...] = (
         _uploads,
     ),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
-    *(_authority, _signing, _web_tls, _redis_members, _rabbitmq_tls),
+    *(_authority, _signing, _web_tls, _rabbitmq_tls),
 )

@@ -24,16 +24,18 @@ broker_transport_options = {
     **json.loads(os.environ["FLOWER_BROKER_OPTIONS"]),
 }
 
-# Flower looks for what a broker's URL says of TLS here, and takes nothing of it from the URL.
-_url = urlsplit(os.environ["CELERY_BROKER_URL"])
-if _url.scheme == "rediss":
-    _query = parse_qs(_url.query)
+# Flower looks for what a broker's URL says of TLS here, and takes nothing of it from the URL. Of several Sentinels each says the same.
+_url = urlsplit(os.environ["CELERY_BROKER_URL"].partition(";")[0])
+_query = parse_qs(_url.query)
+if _url.scheme == "rediss" or (_url.scheme == "sentinel" and "ssl_ca_certs" in _query):
     broker_use_ssl = {
         "ssl_cert_reqs": ssl.CERT_NONE
         if _query.get("ssl_cert_reqs") in (["none"], ["CERT_NONE"])
         else ssl.CERT_REQUIRED,
         **{name: value[0] for name, value in _query.items() if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")},
     }
+    if _url.scheme == "sentinel":
+        broker_transport_options["sentinel_kwargs"] |= {"ssl": True, **broker_use_ssl}
 
 # Workers whose messages are signed answer those alone who sign. The key comes as text: the application's file is not for Flower.
 if os.environ.get("FLOWER_SIGNING_KEY"):

@@ -19,6 +19,7 @@ import os
 import pwd
 import re
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,8 +69,13 @@ class View(NamedTuple):
 class Connection:
     """Speaks Redis's protocol (https://redis.io/docs/latest/develop/reference/protocol-spec/)."""
 
-    def __init__(self, address: str, port: int, password: str, *, user: str = "sentinel") -> None:
+    def __init__(
+        self, address: str, port: int, password: str, *, user: str = "sentinel", tls: ssl.SSLContext | None = None
+    ) -> None:
         self._socket = socket.create_connection((address, port), timeout=ANSWER_SECONDS)
+        if tls:
+            # It closes what it cannot wrap.
+            self._socket = tls.wrap_socket(self._socket, server_hostname=address)
         self._answers = self._socket.makefile("rb")
         try:
             self.ask("AUTH", user, password)
@@ -110,7 +116,8 @@ class Failover:
 
     Args:
         config: what Ansible wrote: primary_name, quorum, own (this member's address), members (name, address), port, sentinel_port,
-            password (of the user sentinel), data, replication_file, sentinel_template, sentinel_file.
+            authority (the file of what TLS trusts; empty for clear text), password (of the user sentinel), data, replication_file,
+            sentinel_template, sentinel_file.
         say: prints a sentence.
     """
 
@@ -118,17 +125,19 @@ class Failover:
         self.config = config
         self.say = say
         self.own: str = config["own"]
+        authority = config["authority"]
+        self.tls = ssl.create_default_context(cafile=authority) if authority else None
         self.names = {member["address"]: member["name"] for member in config["members"]}
 
     # --- asking ---------------------------------------------------------------------------------------------------------
 
     def redis(self, address: str) -> Connection:
         """A connection to a member's Redis. Raises OSError or Refused."""
-        return Connection(address, self.config["port"], self.config["password"])
+        return Connection(address, self.config["port"], self.config["password"], tls=self.tls)
 
     def sentinel(self, address: str) -> Connection:
         """A connection to a member's Sentinel. Raises OSError or Refused."""
-        return Connection(address, self.config["sentinel_port"], self.config["password"])
+        return Connection(address, self.config["sentinel_port"], self.config["password"], tls=self.tls)
 
     def views(self) -> list[View]:
         """What each Sentinel that answers says, the youngest first."""
@@ -166,8 +175,10 @@ class Failover:
                 f"Name this server first of all members; or, if nobody needs the data, remove {self.config['data']}/appendonlydir."
             )
         self.say(f"The primary is {'this Redis' if primary == self.own else self._named(primary)}.")
+        # Here, and not in Ansible's file: the next run looks how the Redis that runs speaks to the others.
+        over_tls = "tls-replication yes\n" if self.tls else ""
         line = "" if primary == self.own else f"replicaof {primary} {self.config['port']}\n"
-        write(path, f"# Written by redis-failover at every start of Redis.\n{line}")
+        write(path, f"# Written by redis-failover at every start of Redis.\n{over_tls}{line}")
 
     def _primary(self) -> str:
         began = time.monotonic()
@@ -180,7 +191,8 @@ class Failover:
                 if seconds > CHOICE_SECONDS:
                     raise Stuck(
                         "This Redis has no data, but the Sentinels call it the primary, so its replicas would lose theirs. Let another "
-                        f"member be the primary: `redis-cli -p {self.config['sentinel_port']} SENTINEL FAILOVER "
+                        f"member be the primary: `redis-cli -h {self.own} -p {self.config['sentinel_port']}"
+                        f"{' --tls --cacert ' + self.config['authority'] if self.tls else ''} SENTINEL FAILOVER "
                         f"{self.config['primary_name']}` as the user sentinel."
                     )
             elif not any(view.others for view in views) and not self._knows_others():
@@ -281,15 +293,18 @@ class Failover:
             views = self.views()
             primary = views[0].primary if views else config["members"][0]["address"]
         port = str(config["port"])
-        known = [line for line in self._knowledge() if self._is_member(line)]
+        # Those that speak TLS now have other ports than before.
+        ports = {"known-replica": port, "known-sentinel": str(config["sentinel_port"])}
+        known = [line for line in self._knowledge() if self._is_member(line, ports)]
         text = Path(config["sentinel_template"]).read_text(encoding="utf-8")
         monitor = f"sentinel monitor {config['primary_name']} {primary} {port} {config['quorum']}"
         write(Path(config["sentinel_file"]), "\n".join([text.rstrip("\n"), monitor, *known, ""]))
 
-    def _is_member(self, line: str) -> bool:
-        """Whether a line is about no other server than the members."""
+    def _is_member(self, line: str, ports: Mapping[str, str]) -> bool:
+        """Whether a line is about no other server than the members, at the ports that they have."""
         words = line.split()
-        return not words[1].lower().startswith("known-") or (words[3] in self.names and words[3] != self.own)
+        port = ports.get(words[1].lower())
+        return port is None or (words[3] in self.names and words[3] != self.own and words[4] == port)
 
     # --- for people, and for Ansible ------------------------------------------------------------------------------------
 
