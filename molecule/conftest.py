@@ -22,11 +22,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test that takes `host` or `host_name` once on each host of the lab.
 
     One that runs a playbook, or is marked `costly`, costs half a minute: in `make test` a file's run on one of the hosts, on another
-    one for the next file. `make prove` sets EVERY_HOST, and they run on each.
+    one for the next file. `make prove` sets EVERY_HOST, and they run on each. What is marked `on` runs on the hosts that the mark names.
     """
     if "host_name" not in metafunc.fixturenames:
         return
     hosts = sorted(lab_ports())
+    if named := metafunc.definition.get_closest_marker("on"):
+        hosts = list(named.args)
     is_costly = "converge_again" in metafunc.fixturenames or metafunc.definition.get_closest_marker("costly")
     if is_costly and not os.environ.get("EVERY_HOST"):
         file = metafunc.definition.path

@@ -377,7 +377,8 @@ def test_an_app_says_where_its_tasks_go_and_how_long_they_may_take(
     assert facts.pop("detects_quorum_queues") is (Version(version) >= Version("5.5"))
     assert (facts.pop("quorum_queues"), facts.pop("priority_queues")) == ([], [])
     limits = {"time_limit": 600, "soft_time_limit": None}
-    assert facts == {**limits, "broker": "redis", "visibility_timeout": 7200, "retry_on_timeout": True}
+    given = {"broker": "redis", "broker_is_known": True, "visibility_timeout": 7200, "retry_on_timeout": True}
+    assert facts == {**limits, **given}
 
 
 @pytest.mark.parametrize(

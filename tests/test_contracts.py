@@ -30,6 +30,7 @@ def found(
         "time_limit": None,
         "soft_time_limit": None,
         "broker": "redis",
+        "broker_is_known": True,
         "visibility_timeout": 3600,
         "retry_on_timeout": False,
         "celery": "5.7.0",
@@ -58,8 +59,15 @@ def test_a_queue_that_no_worker_of_the_fleet_consumes_is_refused() -> None:
 
 def test_a_queue_that_others_consume_is_not_missed() -> None:
     facts = {"queues": {"mail": "a", "theirs": "b"}, "tasks": [], "broker": "amqp", "visibility_timeout": None}
+    facts |= {"broker_is_known": True}
     facts |= {"time_limit": None, "soft_time_limit": None, "retry_on_timeout": False, "quorum_queues": []}
     assert contracts(facts, [worker()], ["theirs"]) == ([], [])
+
+
+def test_a_rabbitmq_that_need_not_show_who_it_is_is_refused() -> None:
+    (problem,), _ = found(worker(), broker="amqp", visibility_timeout=None, broker_is_known=False)
+    assert problem.startswith("celery_app: the project reaches RabbitMQ by amqps and takes any certificate")
+    assert "server_hostname" in problem
 
 
 @pytest.mark.parametrize(

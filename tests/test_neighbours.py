@@ -72,6 +72,10 @@ RABBITMQ = {
     "rabbitmq_port": 5672,
     "rabbitmq_management_port": 15672,
     "rabbitmq_bind_addresses": ["127.0.0.1"],
+    "rabbitmq_clear_text": True,
+    "rabbitmq_tls": False,
+    "rabbitmq_tls_port": 5671,
+    "rabbitmq_certificate": "/etc/ssl/services/blog/rabbitmq.pem",
 }
 
 
@@ -96,6 +100,10 @@ def test_applications_share_one_rabbitmq_and_what_it_is_given(tmp_path: Path) ->
     assert [sentence.split(":")[0] for sentence in told] == ["rabbitmq_bind_addresses", "rabbitmq_memory"]
     assert "1000000000" in told[1]
     assert "shop, another application there, which shares it, gave it 512000000" in told[1]
+    tls = RABBITMQ | {"rabbitmq_tls": True}
+    told = neighbours.problems(neighbours.wanted("blog", "web-1", {"rabbitmq": tls}, FACTS), seen)
+    assert {sentence.split(":")[0] for sentence in told} == {"rabbitmq_bind_addresses", "service_tls"}
+    assert "/etc/ssl/services/blog/rabbitmq.pem as ssl_options.certfile" in " ".join(told)
     assert [share.megabytes for share in neighbours.shares("blog", seen, 4000)] == [732]
     assert [share.megabytes for share in neighbours.shares("blog", seen, 4000, has_rabbitmq=True)] == [0]
 

@@ -1082,15 +1082,30 @@ def test_members_and_their_sentinels_are_let_in_by_each_other(tmp_path: Path) ->
     assert value_of("topology_redis_clients", tmp_path) == ["server-2", "server-3"]
 
 
-def test_rabbitmq_is_not_reached_in_clear_text_where_tls_is_meant(problems: Callable[..., list[str]]) -> None:
+@pytest.mark.parametrize(
+    ("variables", "ports"),
+    [
+        ({}, [5672]),
+        ({"service_tls": True}, [5671]),
+        ({"service_tls": True, "service_tls_clear_text": True}, [5671, 5672]),
+    ],
+)
+def test_rabbitmq_is_let_in_where_it_listens_and_clients_know_whom_to_trust(
+    tmp_path: Path, variables: dict[str, Any], ports: list[int]
+) -> None:
+    groups = {**SEVERAL, "rabbitmq": ["server-1"]}
+    write_inventory(tmp_path, {**variables, **RABBITMQ, "celery_broker": "rabbitmq"}, groups)
+    assert value_of("firewall_services", tmp_path)[2]["ports"] == ports
+    url, told = urlsplit(value_of("broker_url", tmp_path)), value_of("app_connections", tmp_path)
+    assert (url.scheme, url.port) == ("amqps" if variables else "amqp", ports[0])
+    assert told["CELERY_BROKER_TLS_NAME"] == ("rabbitmq.stockpot.internal" if variables else "")
+    assert told["CELERY_BROKER_CA"] == ("/etc/ssl/services/stockpot/authority.pem" if variables else "")
+
+
+def test_rabbitmq_over_tls_is_no_mistake(problems: Callable[..., list[str]]) -> None:
     own = dict(zip(secret_values.AUTHORITY, authority.new_authority(), strict=True))
     given = {**OVER_TLS, **own, **RABBITMQ, "celery_broker": "rabbitmq"}
-    found = problems(given, groups={**SEVERAL, "rabbitmq": ["server-1"]}, facts={"memtotal_mb": 4400})
-    assert [
-        problem
-        for problem in found
-        if problem.startswith("celery_broker is rabbitmq, which speaks clear text") and "server-2" in problem
-    ]
+    assert problems(given, groups={**SEVERAL, "rabbitmq": ["server-1"]}, facts={"memtotal_mb": 4400}) == []
 
 
 @pytest.mark.parametrize(

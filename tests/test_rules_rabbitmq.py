@@ -40,6 +40,10 @@ def test_what_ships_has_no_mistake() -> None:
         ({"rabbitmq_memory_percent": 95}, "rabbitmq_memory_percent is 95"),
         ({"rabbitmq_port": 70000}, "rabbitmq_port is 70000"),
         ({"rabbitmq_port": 15672}, "rabbitmq_management_port is 15672, which is rabbitmq_port"),
+        ({"rabbitmq_tls_port": 5672}, "rabbitmq_tls_port is 5672, which is rabbitmq_port"),
+        ({"rabbitmq_certificate": "own.pem"}, "rabbitmq_certificate is 'own.pem'"),
+        ({"rabbitmq_clear_text": False}, "rabbitmq_clear_text is false and rabbitmq_tls too"),
+        ({"rabbitmq_settings": {"ssl_options.verify": 1}}, "rabbitmq_settings: ssl_options.verify belongs to the role"),
         ({"rabbitmq_consumer_timeout": 5}, "rabbitmq_consumer_timeout is 5"),
         ({"rabbitmq_delivery_limit": 0}, "rabbitmq_delivery_limit is 0"),
         (

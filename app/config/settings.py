@@ -1,6 +1,7 @@
 """Every setting of the project, read from the environment; README.md lists the variables."""
 
 import socket
+import ssl
 from datetime import timedelta
 from math import ceil
 from pathlib import Path
@@ -255,6 +256,14 @@ RABBITMQ_BROKER: dict[str, Any] = {
     # Seconds; a worker notices after two of them that RabbitMQ is gone without a word.
     "broker_heartbeat": 30,
 }
+if BROKER_URL.startswith("amqps://"):
+    # An address can say nothing of it, and without this any certificate would do. Without a name it is the address's, without an authority the
+    # system's are trusted.
+    RABBITMQ_BROKER["broker_use_ssl"] = {
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "ca_certs": env.str("CELERY_BROKER_CA", "") or None,
+        "server_hostname": env.str("CELERY_BROKER_TLS_NAME", "") or None,
+    }
 RETRY_BACKOFF_BASE = env.int("RETRY_BACKOFF_BASE_MS", 2000) / 1000  # seconds before the first retry; doubles
 RETRY_BACKOFF_MAX = env.int("RETRY_BACKOFF_MAX", 600)  # seconds
 CELERY: dict[str, Any] = {

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 
@@ -189,6 +190,23 @@ def test_the_address_says_which_broker_it_is() -> None:
     )
     assert json.loads(result.stdout) == RABBITMQ
     assert "global_keyprefix" in current_app.conf.broker_transport_options
+
+
+@pytest.mark.parametrize(
+    ("given", "authority", "name"),
+    [
+        ({}, None, None),
+        ({"CELERY_BROKER_CA": "/a.pem", "CELERY_BROKER_TLS_NAME": "rabbitmq.shop"}, "/a.pem", "rabbitmq.shop"),
+    ],
+)
+def test_a_rabbitmq_over_tls_has_to_show_who_it_is(
+    given: dict[str, str], authority: str | None, name: str | None
+) -> None:
+    """Without a name of its own it is the address's, and without an authority the system's are trusted."""
+    tell = "import json; from config.celery import app; print(json.dumps(app.conf.broker_use_ssl))"
+    variables = os.environ | {"CELERY_BROKER_URL": "amqps://celery:secret@127.0.0.1/shop"} | given
+    result = subprocess.run([sys.executable, "-c", tell], env=variables, capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout) == {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": authority, "server_hostname": name}
 
 
 @pytest.mark.parametrize("behind", [set(), {"broker"}, {"results", "cache"}, {"broker", "results", "cache"}])

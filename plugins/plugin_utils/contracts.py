@@ -42,6 +42,7 @@ def contracts(
         *_visibility(facts, workers),
         *_consumer_timeout(facts, workers, consumer_timeout),
         *_quorum_queues(facts),
+        *_broker_tls(facts),
     ]
     return problems, [
         *_priorities(facts),
@@ -114,6 +115,17 @@ def _quorum_queues(facts: Mapping[str, Any]) -> list[str]:
             "to hand out their messages (global QoS): take that setting out."
         ]
     return []
+
+
+def _broker_tls(facts: Mapping[str, Any]) -> list[str]:
+    """What the address begins with encrypts, and no more."""
+    if facts["broker_is_known"]:
+        return []
+    return [
+        "celery_app: the project reaches RabbitMQ by amqps and takes any certificate for RabbitMQ's: give its broker_use_ssl cert_reqs "
+        "(ssl.CERT_REQUIRED), ca_certs and server_hostname, of CELERY_BROKER_CA and CELERY_BROKER_TLS_NAME in app_connections, as "
+        "app/config/settings.py does; None for either is the system's authorities, and the address's own name."
+    ]
 
 
 def _priorities(facts: Mapping[str, Any]) -> list[str]:

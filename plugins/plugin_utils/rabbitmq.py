@@ -6,7 +6,7 @@ import re
 
 # Settings that are the role's.
 OWN_SETTINGS = re.compile(
-    r"listeners\..*|num_acceptors\..*|management\.(tcp|ssl|load_definitions).*|load_definitions|definitions\..*|vm_memory_high_watermark\..*"
+    r"listeners\..*|ssl_options\.(certfile|keyfile|verify)|num_acceptors\..*|management\.(tcp|ssl|load_definitions).*|load_definitions|definitions\..*|vm_memory_high_watermark\..*"
     r"|disk_free_limit\..*|consumer_timeout|loopback_users.*|default_(user|pass|vhost|permissions|user_tags).*"
 )
 AMOUNT = re.compile(r"([1-9][0-9]*)([kMGT]i?B|KiB|KB)?")

@@ -18,13 +18,19 @@ from lab import LAB_FOLDER
 Wait = Callable[..., Any]
 USERS = ("admin", "celery", "monitoring")
 UNITS = tuple(f"stockpot-worker-{name}" for name in WORKERS)
+# Where service_tls is on, and what every RabbitMQ's certificate is for.
+OVER_TLS = ("rabbitmq-trixie",)
+TLS_NAME = "rabbitmq.stockpot.internal"
+CERTIFICATE = "/etc/ssl/services/stockpot/rabbitmq.pem"
+over_tls = pytest.mark.on(*OVER_TLS)
 PYTHON = "/srv/stockpot/current/venv/bin/python"
 # Logs in by AMQP and does one thing; prints what RabbitMQ says to it. Reads the address from standard input, where no password is seen.
 CLIENT = """
-import sys
+import ssl, sys
 from kombu import Connection, Queue
+verified = {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": "/etc/ssl/services/stockpot/authority.pem", "server_hostname": sys.argv[2]}
 try:
-    with Connection(sys.stdin.readline().strip(), connect_timeout=5) as connection:
+    with Connection(sys.stdin.readline().strip(), connect_timeout=5, ssl=verified if sys.argv[2] else False) as connection:
         channel = connection.channel()
         if sys.argv[1]:
             Queue(sys.argv[1], exclusive=True)(channel).declare()
@@ -84,12 +90,13 @@ def typed(host_name: str) -> Callable[..., str]:
 
 
 @pytest.fixture
-def amqp(typed: Callable[..., str], passwords: dict[str, str]) -> Callable[..., str]:
+def amqp(host_name: str, typed: Callable[..., str], passwords: dict[str, str]) -> Callable[..., str]:
     """What RabbitMQ says to a user by AMQP: `amqp("celery", queue="x", vhost="/")`."""
 
     def ask(user: str, *, queue: str = "", vhost: str = "stockpot", password: str = "", name: str = "") -> str:
         login = f"{name or f'stockpot-{user}'}:{password or passwords.get(user, 'guest')}"
-        return typed(f"amqp://{login}@127.0.0.1:5672/{vhost}\n", PYTHON, "-c", CLIENT, queue)
+        scheme, port, certificate = ("amqps", 5671, TLS_NAME) if host_name in OVER_TLS else ("amqp", 5672, "")
+        return typed(f"{scheme}://{login}@127.0.0.1:{port}/{vhost}\n", PYTHON, "-c", CLIENT, queue, certificate)
 
     return ask
 
@@ -118,12 +125,65 @@ def settled(host: Host, wait_until: Wait) -> None:
     wait_until(lambda: {node.partition("@")[0] for node in project(host, ask)} >= set(WORKERS), timeout=90)
 
 
-def test_only_this_host_reaches_it(host: Host) -> None:
-    """AMQP, the management API, and Erlang's own two ports."""
+def test_only_this_host_reaches_it(host: Host, host_name: str) -> None:
+    """AMQP, over TLS alone where that is on, the management API, and Erlang's own two ports."""
     listening = host.check_output("ss -Hltn").splitlines()
     addresses = {line.split()[3] for line in listening}
-    ports = {address for address in addresses if address.rpartition(":")[2] in ("4369", "5672", "15672", "25672")}
-    assert ports == {"127.0.0.1:4369", "127.0.0.1:5672", "127.0.0.1:15672", "127.0.0.1:25672"}
+    known = ("4369", "5671", "5672", "15672", "25672")
+    ports = {address for address in addresses if address.rpartition(":")[2] in known}
+    amqp = "5671" if host_name in OVER_TLS else "5672"
+    assert ports == {f"127.0.0.1:{port}" for port in ("4369", amqp, "15672", "25672")}
+
+
+@over_tls
+def test_every_program_reaches_it_by_tls(host: Host, wait_until: Wait, api: Callable[..., tuple[int, Any]]) -> None:
+    """Workers, web, Beat, the watch and Flower; what is not encrypted is no AMQP here."""
+    settled(host, wait_until)
+    connections = api("admin", "GET", "connections")[1]
+    assert len(connections) > len(WORKERS)
+    assert {connection["ssl_protocol"] for connection in connections} <= {"tlsv1.2", "tlsv1.3"}
+    clear = "import amqp; amqp.Connection('127.0.0.1:5671', 'a', 'b', connect_timeout=5, read_timeout=5).connect()"
+    assert host.run(f'{PYTHON} -c "{clear}"').rc != 0
+
+
+@over_tls
+def test_a_server_that_cannot_show_who_it_is_gets_no_password(host: Host) -> None:
+    """Neither RabbitMQ by another name, nor by another authority, and that is what the application's own settings ask for."""
+    asked = "import json; from config.celery import app; print(json.dumps(app.conf.broker_use_ssl['server_hostname']))"
+    assert project(host, asked) == TLS_NAME
+    connect = (
+        "from config.celery import app\nimport json, ssl\n{}\ntry:\n    app.connection_for_write().connect()\n    print(json.dumps('connected'))"
+        "\nexcept ssl.SSLCertVerificationError as error:\n    print(json.dumps(error.verify_message))"
+    )
+    assert project(host, connect.format("")) == "connected"
+    other_name = connect.format("app.conf.broker_use_ssl['server_hostname'] = 'redis.stockpot.internal'")
+    assert "Hostname mismatch" in project(host, other_name)
+    other_authority = connect.format("app.conf.broker_use_ssl['ca_certs'] = '/etc/ssl/certs/ca-certificates.crt'")
+    assert project(host, other_authority) == "unable to get local issuer certificate"
+
+
+@over_tls
+def test_a_certificate_is_renewed_while_all_goes_on(host: Host, shop: Shop, wait_until: Wait) -> None:
+    """The timer's unit does it, and RabbitMQ shows the new one to the next who comes, without a restart."""
+    shown = f"openssl s_client -connect 127.0.0.1:5671 -CAfile {CERTIFICATE.rpartition('/')[0]}/authority.pem -verify_return_error"
+    shown += f" -verify_hostname {TLS_NAME} </dev/null 2>/dev/null | openssl x509 -noout -serial"
+    written = f"openssl x509 -noout -serial -in {CERTIFICATE}"
+    folder = CERTIFICATE.rpartition("/")[0]
+    main = host.check_output("systemctl show -P MainPID rabbitmq-server")
+    host.check_output(
+        f'rm -rf /root/short && cp -a {folder} /root/short && sed -i \'s/"days": 30/"days": 5/\' /root/short/services.json'
+        f" && /usr/local/lib/stockpot/certificates.py /root/short make rabbitmq {CERTIFICATE}; rm -r /root/short"
+    )
+    before = host.check_output(written)
+    host.check_output("systemctl reload rabbitmq-server")
+    assert host.check_output(shown) == before
+    host.check_output("systemctl start stockpot-certificates.service")
+    assert host.check_output(written) != before
+    assert host.check_output(shown) == host.check_output(written)
+    assert host.check_output("systemctl show -P MainPID rabbitmq-server") == main
+    assert host.check_output(f"stat --format=%s {CERTIFICATE}", "%a %U %G") == "640 root rabbitmq"
+    order = shop.order()
+    assert wait_until(lambda: shop.state(order) == "paid")
 
 
 def test_each_user_may_do_its_part_by_amqp(amqp: Callable[..., str]) -> None:

@@ -139,7 +139,12 @@ def _rabbitmq_settings(given: Mapping[str, Any], facts: Mapping[str, Any]) -> di
         "management.tcp.port": ("rabbitmq_management_port", str(given["rabbitmq_management_port"])),
     }
     for number, address in enumerate(given["rabbitmq_bind_addresses"], 1):
-        found[f"listeners.tcp.{number}"] = ("rabbitmq_bind_addresses", f"{address}:{given['rabbitmq_port']}")
+        if given["rabbitmq_clear_text"]:
+            found[f"listeners.tcp.{number}"] = ("rabbitmq_bind_addresses", f"{address}:{given['rabbitmq_port']}")
+        if given["rabbitmq_tls"]:
+            found[f"listeners.ssl.{number}"] = ("rabbitmq_bind_addresses", f"{address}:{given['rabbitmq_tls_port']}")
+    if given["rabbitmq_tls"]:
+        found["ssl_options.certfile"] = ("service_tls", given["rabbitmq_certificate"])
     return found
 
 
@@ -256,9 +261,10 @@ def _rabbitmq(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str
     theirs = known.get("rabbitmq", {})
     if not want.rabbitmq or not theirs:
         return
-    listening = {key for key in theirs if key.startswith("listeners.tcp.")}
+    listening = {key for key in theirs if key.startswith(("listeners.tcp.", "listeners.ssl.", "ssl_options.certfile"))}
     for key in sorted(want.rabbitmq.keys() | listening):
-        variable, ours = want.rabbitmq.get(key, ("rabbitmq_bind_addresses", "nothing"))
+        unwanted = "rabbitmq_bind_addresses" if key.startswith("listeners.tcp.") else "service_tls"
+        variable, ours = want.rabbitmq.get(key, (unwanted, "nothing"))
         if ours != theirs.get(key, "nothing"):
             yield (
                 f"{variable}: this run would give RabbitMQ on {want.host} {ours} as {key}, but {name}, another application there, which shares it, gave "

@@ -16,7 +16,7 @@ LARGEST_PORT = 65535
 
 def problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the arguments of the role rabbitmq; a sentence each, without a secret in it."""
-    return [*_names(given), *_numbers(given), *_settings(given)]
+    return [*_names(given), *_numbers(given), *_settings(given), *_tls(given)]
 
 
 def _names(given: Mapping[str, Any]) -> list[str]:
@@ -44,20 +44,31 @@ def _numbers(given: Mapping[str, Any]) -> list[str]:
         found.append("rabbitmq_disk_free is empty: say how much of its disk has to be free, such as 1GB.")
     if not 1 <= given["rabbitmq_memory_percent"] <= 80:
         found.append(f"rabbitmq_memory_percent is {given['rabbitmq_memory_percent']}: it has to be between 1 and 80.")
-    ports = [given["rabbitmq_port"], given["rabbitmq_management_port"]]
-    found += [
-        f"{name} is {given[name]}: it has to be between 1 and {LARGEST_PORT}."
-        for name in ("rabbitmq_port", "rabbitmq_management_port")
-        if not 1 <= given[name] <= LARGEST_PORT
-    ]
-    if ports[0] == ports[1]:
-        found.append(f"rabbitmq_management_port is {ports[1]}, which is rabbitmq_port: give it another one.")
+    ports: dict[int, str] = {}
+    for name in ("rabbitmq_port", "rabbitmq_management_port", "rabbitmq_tls_port"):
+        port = given[name]
+        if not 1 <= port <= LARGEST_PORT:
+            found.append(f"{name} is {port}: it has to be between 1 and {LARGEST_PORT}.")
+        elif (other := ports.setdefault(port, name)) != name:
+            found.append(f"{name} is {port}, which is {other}: give it another one.")
     if given["rabbitmq_consumer_timeout"] < 60:
         found.append(
             f"rabbitmq_consumer_timeout is {given['rabbitmq_consumer_timeout']}: it has to be at least 60 seconds, and longer than any task."
         )
     if given["rabbitmq_delivery_limit"] < 1:
         found.append(f"rabbitmq_delivery_limit is {given['rabbitmq_delivery_limit']}: it has to be above 0.")
+    return found
+
+
+def _tls(given: Mapping[str, Any]) -> list[str]:
+    """A certificate that cannot be, or nowhere to answer."""
+    found = []
+    if not given["rabbitmq_certificate"].startswith("/"):
+        found.append(
+            f"rabbitmq_certificate is {given['rabbitmq_certificate']!r}: name a file on the server by its whole path."
+        )
+    if not (given["rabbitmq_tls"] or given["rabbitmq_clear_text"]):
+        found.append("rabbitmq_clear_text is false and rabbitmq_tls too: set rabbitmq_tls: true.")
     return found
 
 

@@ -122,7 +122,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "service_tls": {"type": "bool", "description": "Whether servers speak TLS to each other."},
     "service_tls_clear_text": {
         "type": "bool",
-        "description": "Whether Redis and PostgreSQL answer clear text beside TLS.",
+        "description": "Whether Redis, RabbitMQ and PostgreSQL answer clear text beside TLS.",
     },
     "web_tls": {"type": "bool", "description": "Whether the web servers speak TLS to the proxy."},
     "celery_message_signing": {"type": "bool", "description": "Whether Celery's messages are signed."},
@@ -509,22 +509,6 @@ def _web_tls(given: Given) -> list[str]:
     ]
 
 
-def _rabbitmq_tls(given: Given) -> list[str]:
-    """Its role knows no certificates: messages would go between servers in clear text, where that is not meant."""
-    others = [
-        host
-        for group in (*APP_GROUPS, "flower")
-        for host in given[f"topology_{group}"]
-        if host not in given["topology_rabbitmq"]
-    ]
-    if not (given["service_tls"] and given["topology_rabbitmq"] and others):
-        return []
-    return [
-        f"celery_broker is rabbitmq, which speaks clear text, but service_tls is true, and {', '.join(dict.fromkeys(others))} would reach it over "
-        "the network: set celery_broker: redis, set broker_url to a managed RabbitMQ and leave the group rabbitmq empty, or set service_tls: false."
-    ]
-
-
 def _left_open(variables: Mapping[str, Any]) -> list[str]:
     """Values that somebody has yet to write, wherever they stand."""
     found = []
@@ -696,5 +680,5 @@ RULES: tuple[Callable[[Given], list[str]], ...] = (
         _uploads,
     ),
     *(_site_names, _application, _health_path, _environment, _connections, _flower),
-    *(_authority, _signing, _web_tls, _rabbitmq_tls),
+    *(_authority, _signing, _web_tls),
 )

@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import re
+import ssl
 import sys
 from typing import Any
 
@@ -57,7 +58,8 @@ def facts(app: Any) -> dict[str, Any]:
 
     options = app.conf.broker_transport_options or {}
     queues = routed(app)
-    transport = app.connection_for_write().transport
+    connection = app.connection_for_write()
+    transport = connection.transport
     # That of RabbitMQ has none before it is connected.
     of_transport = getattr(transport, "Channel", None)
     return {
@@ -76,6 +78,7 @@ def facts(app: Any) -> dict[str, Any]:
         "time_limit": app.conf.task_time_limit,
         "soft_time_limit": app.conf.task_soft_time_limit,
         "broker": transport.driver_type,
+        "broker_is_known": is_known(connection),
         "visibility_timeout": options.get("visibility_timeout", getattr(of_transport, "visibility_timeout", None)),
         "retry_on_timeout": bool(options.get("retry_on_timeout")),
         "celery": celery.__version__,
@@ -83,6 +86,14 @@ def facts(app: Any) -> dict[str, Any]:
         "priority_queues": sorted(name for name in queues if arguments_of(app, name).get("x-max-priority")),
         "detects_quorum_queues": bool(getattr(app.conf, "worker_detect_quorum_queues", False)),
     }
+
+
+def is_known(connection: Any) -> bool:
+    """Whether a broker that is reached by amqps has to show a certificate of its own; any would do otherwise."""
+    given = connection.ssl
+    if not given or connection.transport.driver_type != "amqp":
+        return True
+    return isinstance(given, dict) and given.get("cert_reqs") == ssl.CERT_REQUIRED and "server_hostname" in given
 
 
 def arguments_of(app: Any, queue: str) -> dict[str, Any]:

@@ -37,6 +37,14 @@ if _url.scheme == "rediss" or (_url.scheme == "sentinel" and "ssl_ca_certs" in _
     if _url.scheme == "sentinel":
         broker_transport_options["sentinel_kwargs"] |= {"ssl": True, **broker_use_ssl}
 
+# An address of RabbitMQ can say nothing of it.
+elif _url.scheme == "amqps":
+    broker_use_ssl = {
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "ca_certs": os.environ.get("FLOWER_BROKER_CA"),
+        "server_hostname": os.environ.get("FLOWER_BROKER_TLS_NAME"),
+    }
+
 # Workers whose messages are signed answer those alone who sign. The key comes as text: the application's file is not for Flower.
 if os.environ.get("FLOWER_SIGNING_KEY"):
     from celery.security.certificate import Certificate, CertStore
