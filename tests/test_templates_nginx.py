@@ -290,7 +290,7 @@ def test_what_is_no_static_file_is_not_served_as_one() -> None:
     """Source beside the collected files, and the releases of whatever application owns a folder right below /srv."""
     text = written(nginx_static_path="/srv/shop/current/source/static", nginx_media_path="/srv/other/")
     assert r"location ~ /\.|\.pyc?$ {" in block(text, "location ^~ /static/")
-    assert r"location ~ /\.|^/media/(current|releases)/ {" in block(text, "location ^~ /media/")
+    assert r"location ~ /\.|^/media/(current|shown|releases)/ {" in block(text, "location ^~ /media/")
     elsewhere = written(nginx_static_path="/var/www/shop", nginx_media_path="/srv/shop/media")
     assert elsewhere.count(r"location ~ /\. {") == 2
 

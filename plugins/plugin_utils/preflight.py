@@ -65,7 +65,7 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
         seen: what the module `neighbours` returned.
     """
     settled = arguments.settled(variables, loader)
-    found = stack.problems(settled, loader)
+    found = stack.problems(settled, loader, variables)
     told = " ".join(found)
     right: dict[str, dict[str, Any]] = {}
     roles = stack.roles_of(settled, loader)

@@ -195,12 +195,13 @@ class Given(dict[str, Any]):
         raise AlreadyTold(name)
 
 
-def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
+def problems(variables: Mapping[str, Any], loader: DataLoader, written: Mapping[str, Any]) -> list[str]:
     """What is wrong with a host's variables beside what its roles say themselves.
 
     Args:
-        variables: the host's variables as an action gets them, templates and all.
+        variables: the host's variables, settled.
         loader: the plugin's own.
+        written: the same as an action gets them, templates and all.
 
     Returns:
         A sentence for each mistake, beginning with the variable's name or "The group"; empty when nothing is wrong.
@@ -219,7 +220,7 @@ def problems(variables: Mapping[str, Any], loader: DataLoader) -> list[str]:
         *_differing_rollouts(variables, typed),
         *_renamed(variables),
         *_unknown(variables),
-        *_left_open(variables),
+        *_left_open(written),
     ]
     for rule in RULES:
         try:
