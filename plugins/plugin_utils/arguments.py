@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,26 +43,33 @@ def role_variables(role: str) -> frozenset[str]:
     return frozenset(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else frozenset()
 
 
-def settled(variables: Mapping[str, Any], loader: DataLoader) -> dict[str, Any]:
+def settled(variables: Mapping[str, Any], loader: DataLoader, names: Iterable[str] | None = None) -> dict[str, Any]:
     """The variables with each template computed once, after those that it names.
 
     Ansible computes a variable anew for each that names it: the address of Redis, forty times for one host. One that cannot be computed
     stays as it is, for whoever asks for it.
+
+    Args:
+        variables: the host's, templates and all.
+        loader: the plugin's own.
+        names: those that are asked for; all by default.
     """
-    texts = {name: str(value) for name, value in variables.items() if name not in NOT_COMPUTED}
-    templates = {name: set(WORD.findall(text)) for name, text in texts.items() if "{{" in text}
     found = dict(variables)
-    settled_ones: set[str] = set()
+    seen = set(NOT_COMPUTED)
 
     def settle(name: str) -> None:
-        settled_ones.add(name)
-        for word in templates[name] & templates.keys() - settled_ones:
-            settle(word)
+        seen.add(name)
+        text = str(variables[name])
+        if "{{" not in text:
+            return
+        for word in dict.fromkeys(WORD.findall(text)):
+            if word in variables and word not in seen:
+                settle(word)
         with contextlib.suppress(AnsibleError):
             found[name] = Templar(loader=loader, variables=found).template(variables[name])
 
-    for name in templates:
-        if name not in settled_ones:
+    for name in variables if names is None else names:
+        if name in variables and name not in seen:
             settle(name)
     return found
 
@@ -80,7 +87,8 @@ def collect(role: str, variables: Mapping[str, Any], loader: DataLoader) -> tupl
         `ansible_facts` beside them; and a sentence, beginning with the variable's name, for each that is missing, cannot be
         computed or is of another type than its spec says.
     """
-    given, found = typed(options(role), {**defaults(role, loader), **variables}, loader)
+    own = options(role)
+    given, found = typed(own, settled({**defaults(role, loader), **variables}, loader, own), loader)
     return {
         **given,
         "inventory_hostname": variables.get("inventory_hostname"),
