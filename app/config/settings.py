@@ -1,5 +1,6 @@
 """Every setting of the project, read from the environment; README.md lists the variables."""
 
+import os
 import socket
 import ssl
 from datetime import timedelta
@@ -174,7 +175,8 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": [CACHE_URL],  # one: Django would take those of Sentinels for replicas
         # Django joins prefix, version and key with colons itself.
-        "KEY_PREFIX": env.str("CACHE_KEY_PREFIX", "cache:").rstrip(":"),
+        # Empty is an answer, too: none, as in a Redis of somebody else's; so below.
+        "KEY_PREFIX": os.environ.get("CACHE_KEY_PREFIX", "cache:").rstrip(":"),
         "OPTIONS": {
             **REDIS_SOCKET,
             **(
@@ -228,7 +230,7 @@ PAYMENT_KEY_RETENTION = env.int("PAYMENT_KEY_RETENTION", 86400, validate=validat
 PAYMENT_KEY_AGE_LIMIT = PAYMENT_KEY_RETENTION * 5 // 6
 
 # --- Celery ---------------------------------------------------------------------------------------------------------
-KEY_PREFIX = env.str("CELERY_KEY_PREFIX", "celery:")
+KEY_PREFIX = os.environ.get("CELERY_KEY_PREFIX", "celery:")
 BROKER_URL = env.str("CELERY_BROKER_URL")
 RESULTS_URL = env.str("CELERY_RESULT_BACKEND", BROKER_URL)
 # What belongs to the broker that keeps the messages; app/README.md says what is the same with both.

@@ -52,6 +52,21 @@ def test_a_malformed_variable_is_named_and_its_value_is_not_shown(name: str, val
     assert value not in result.stderr.splitlines()[-1]
 
 
+def test_empty_prefixes_are_none() -> None:
+    """As in a Redis of somebody else's."""
+    names = ("CACHE_KEY_PREFIX", "CELERY_KEY_PREFIX")
+    show = "from django.conf import settings as s; t = s.CELERY['broker_transport_options']"
+    show += "; print([s.CACHES['default']['KEY_PREFIX'], t['global_keyprefix']])"
+    said = subprocess.run(
+        [sys.executable, "manage.py", "shell", "--verbosity=0", "--command", show],
+        env={**os.environ, **dict.fromkeys(names, "")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.stdout.strip() == "['', '']", said.stderr
+
+
 def test_an_empty_variable_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_NAME", "")
     assert env.int("SOME_NAME", 7) == 7
