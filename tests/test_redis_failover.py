@@ -112,8 +112,8 @@ class Member:
         (folder / "etc").mkdir()
         self.write(None)
 
-    def write(self, authority: Path | None) -> None:
-        """What Ansible writes, for TLS alone where there is an authority."""
+    def write(self, authority: Path | None, *, clear_text: bool = False) -> None:
+        """What Ansible writes, for TLS where there is an authority, and for clear text beside it."""
         address, ports, folder, etc = self.address, self.ports, self.folder, self.folder / "etc"
         names = {address: f"redis-{number}" for number, address in enumerate(ADDRESSES, 1)}
         paths = {
@@ -141,7 +141,7 @@ class Member:
             "redis_port": ports.redis,
             "redis_sentinel_port": ports.sentinel,
             "redis_tls": bool(authority),
-            "redis_clear_text": not authority,
+            "redis_clear_text": clear_text or not authority,
             "redis_tls_port": ports.redis_tls,
             "redis_sentinel_tls_port": ports.sentinel_tls,
             "redis_authority": self.config["authority"],
@@ -491,7 +491,7 @@ def test_all_of_them_go_over_to_tls_at_once_and_keep_what_they_have(members: lis
     wait_until(lambda: {member.failover.views()[0].epoch for member in members} == {1})
     authority = new_authority(tmp_path / "own")
     for member in members:
-        member.write(authority)
+        member.write(authority, clear_text=member is members[2])
     for name in ("sentinel", "redis"):
         for member in members:
             member.kill(name)
@@ -503,7 +503,13 @@ def test_all_of_them_go_over_to_tls_at_once_and_keep_what_they_have(members: lis
     assert primary_of(members) is second
     assert {member.ask("GET", "celery:order") for member in members} == {"paid"}
     for member in members:
-        assert is_closed(member.address, member.ports.redis)
+        for port in (member.ports.redis, member.ports.sentinel):
+            assert is_closed(member.address, port) is (member is not members[2])
+    # Whoever asks in clear text, where that is left open, is told the port of TLS.
+    password = PASSWORDS["redis_sentinel_password"]
+    with redis_failover.Connection(ADDRESSES[2], members[2].ports.sentinel, password, user="default") as sentinel:
+        told = sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "primary")
+    assert told == [second.address, str(second.ports.redis_tls)]
 
 
 def test_the_status_names_each_member(group: list[Member]) -> None:

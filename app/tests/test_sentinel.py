@@ -129,7 +129,8 @@ def test_all_that_asks_redis_goes_over_to_another_primary(group: Group, monkeypa
     app.conf.result_backend_transport_options = group.options
     app.conf.redis_backend_use_ssl = sentinel.tls(group.urls)
     app.send_task("anything", queue="before", ignore_result=True)
-    app.backend.client.set("a task", "its result")
+    results: Any = app.backend
+    results.client.set("a task", "its result")
     wait_until(lambda: group.replicas() == 1, timeout=FAILOVER)
     with Redis(
         port=group.ports[1], host="127.0.0.1", username="app", password="secret/@", db=3, **group.tls
@@ -142,7 +143,7 @@ def test_all_that_asks_redis_goes_over_to_another_primary(group: Group, monkeypa
     assert cache.get("name") == "another"
     wait_until(turn.renew, timeout=FAILOVER)
     wait_until(lambda: is_sent(app), timeout=FAILOVER)
-    assert app.backend.client.get("a task") == b"its result"
+    assert results.client.get("a task") == b"its result"
 
 
 def is_sent(app: Celery) -> bool:
