@@ -40,6 +40,11 @@ site_in_nginx_conf:
   description: The application whose site stands in nginx.conf itself, as it did when nginx had one; or nothing.
   type: str
   returned: success
+rabbitmq_data:
+  description: The names by which RabbitMQ has kept data.
+  type: list
+  elements: str
+  returned: success
 nginx_ports:
   description: Where nginx listens, HTTP and HTTPS; empty where it is not this collection's.
   type: list
@@ -157,6 +162,10 @@ class Host:
         if values:
             known["memory"][service] = values[-1].strip("'")
 
+    def rabbitmq_data(self) -> list[str]:
+        """The names by which RabbitMQ has kept data: it finds them again by no other."""
+        return sorted(path.parent.name for path in self.root.glob("var/lib/rabbitmq/mnesia/rabbit@*/schema.DAT"))
+
     def nginx(self) -> tuple[str, list[int]]:
         """The application whose site stands in nginx.conf, and the ports that nginx listens on."""
         path = self.root / "etc/nginx/nginx.conf"
@@ -191,7 +200,13 @@ def main() -> None:
     host = Host(module.params["root"])
     host.look()
     alone, ports = host.nginx()
-    module.exit_json(changed=False, applications=host.applications, site_in_nginx_conf=alone, nginx_ports=ports)
+    module.exit_json(
+        changed=False,
+        applications=host.applications,
+        site_in_nginx_conf=alone,
+        nginx_ports=ports,
+        rabbitmq_data=host.rabbitmq_data(),
+    )
 
 
 if __name__ == "__main__":
