@@ -112,6 +112,23 @@ def test_a_service_shows_who_it_is_by_each_of_its_names(folder: Path, asked: Cal
     assert redis.stat().st_mode & 0o777 == 0o600
 
 
+def test_one_may_be_for_names_alone(folder: Path) -> None:
+    """It is made anew when that is said."""
+    before = made(folder, "redis")
+    configure(folder, services=[{"name": "redis", "addresses": False}])
+    assert "the server's names are others" in program(folder, "look").stdout
+    assert program(folder, "renew").returncode == 0
+    shown = subprocess.run(
+        ["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", before],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "DNS:" in shown
+    assert "IP Address:" not in shown
+    assert program(folder, "look").stdout == ""
+
+
 @pytest.mark.parametrize("foreign", ["data-2", "10.0.0.9"])
 def test_a_server_cannot_make_one_for_another_server(
     folder: Path, asked: Callable[[Path, str], str], foreign: str

@@ -27,7 +27,8 @@ def look(root: Path) -> dict[str, Any]:
     host = Host(str(root))
     host.look()
     alone, ports = host.nginx()
-    return {"applications": host.applications, "site_in_nginx_conf": alone, "nginx_ports": ports}
+    seen = {"applications": host.applications, "site_in_nginx_conf": alone, "nginx_ports": ports}
+    return {**seen, "rabbitmq_data": host.rabbitmq_data()}
 
 
 @pytest.fixture
@@ -74,6 +75,8 @@ RABBITMQ = {
     "rabbitmq_bind_addresses": ["127.0.0.1"],
     "rabbitmq_clear_text": True,
     "rabbitmq_tls": False,
+    "rabbitmq_members": [],
+    "rabbitmq_member": "",
     "rabbitmq_tls_port": 5671,
     "rabbitmq_certificate": "/etc/ssl/services/blog/rabbitmq.pem",
 }
@@ -106,6 +109,51 @@ def test_applications_share_one_rabbitmq_and_what_it_is_given(tmp_path: Path) ->
     assert "/etc/ssl/services/blog/rabbitmq.pem as ssl_options.certfile" in " ".join(told)
     assert [share.megabytes for share in neighbours.shares("blog", seen, 4000)] == [732]
     assert [share.megabytes for share in neighbours.shares("blog", seen, 4000, has_rabbitmq=True)] == [0]
+
+
+MEMBERS = {"rabbitmq_members": [{"name": f"web-{n}", "address": f"10.0.0.{n}"} for n in (1, 2, 3)]}
+CLUSTER = RABBITMQ | MEMBERS | {"rabbitmq_member": "web-1"}
+
+
+@pytest.mark.parametrize(
+    ("data", "given", "said"),
+    [
+        ([], RABBITMQ, ""),
+        ([], CLUSTER, ""),
+        (["rabbit@localhost"], RABBITMQ, ""),
+        (["rabbit@localhost", "rabbit@web-1"], CLUSTER, ""),
+        (
+            ["rabbit@localhost"],
+            CLUSTER,
+            "is to be rabbit@web-1, one of several, but what is queued there was kept as rabbit@localhost",
+        ),
+        (["rabbit@web-1"], RABBITMQ, "is to stand alone but what is queued there was kept as rabbit@web-1"),
+        (
+            ["rabbit@data-1"],
+            CLUSTER,
+            "is to be rabbit@web-1, one of several, but what is queued there was kept as rabbit@data-1",
+        ),
+    ],
+)
+def test_what_is_queued_is_not_left_behind_by_another_name(
+    tmp_path: Path, data: list[str], given: dict[str, Any], said: str
+) -> None:
+    mark = render("rabbitmq", "mark.conf.j2", rabbitmq_application="blog")
+    put(tmp_path, "etc/systemd/system/rabbitmq-server.service.d/blog.conf", mark)
+    put(tmp_path, "etc/rabbitmq/rabbitmq.conf", "consumer_timeout = 43200000\n")
+    for name in data:
+        put(tmp_path, f"var/lib/rabbitmq/mnesia/{name}/schema.DAT", "")
+    told = neighbours.problems(neighbours.wanted("blog", "web-1", {"rabbitmq": given}, FACTS), look(tmp_path))
+    assert len(told) == bool(said)
+    assert all(said in sentence and sentence.startswith("The group rabbitmq") for sentence in told)
+
+
+def test_several_servers_of_rabbitmq_are_one_application_s(tmp_path: Path) -> None:
+    mark = render("rabbitmq", "mark.conf.j2", rabbitmq_application="shop")
+    put(tmp_path, "etc/systemd/system/rabbitmq-server.service.d/shop.conf", mark)
+    put(tmp_path, "etc/rabbitmq/rabbitmq.conf", "consumer_timeout = 43200000\n")
+    (told,) = neighbours.problems(neighbours.wanted("blog", "web-1", {"rabbitmq": CLUSTER}, FACTS), look(tmp_path))
+    assert told.startswith("The group rabbitmq holds several servers, but web-1 is one that shop")
 
 
 def wants(**changes: Any) -> neighbours.Wanted:
@@ -174,6 +222,7 @@ def test_an_application_and_what_it_has_are_seen(seen: dict[str, Any]) -> None:
         },
         "site_in_nginx_conf": "",
         "nginx_ports": [80, 443],
+        "rabbitmq_data": [],
     }
 
 
@@ -258,7 +307,7 @@ def test_a_site_that_nginx_has_alone_is_not_overwritten(tmp_path: Path) -> None:
     alone = "# Managed by Ansible (role nginx): changes here are overwritten.\nhttp {\n    upstream shop {\n    }\n}\n"
     put(tmp_path, "etc/nginx/nginx.conf", alone)
     found, ports = Host(str(tmp_path)).nginx()
-    seen = {"applications": {}, "site_in_nginx_conf": found, "nginx_ports": ports}
+    seen = {"applications": {}, "site_in_nginx_conf": found, "nginx_ports": ports, "rabbitmq_data": []}
     [problem] = neighbours.problems(wants(), seen)
     assert "run site.yml for shop first" in problem
     assert neighbours.problems(wants(application="shop"), seen) == []
@@ -290,7 +339,7 @@ SHOP = {"application": "shop", "instance": "", "redis_port": 6379, "cluster": "m
 def of_shop(redis: dict[str, list[str]], ports: dict[str, int] | None = None) -> dict[str, Any]:
     """A host on which shop has these Redis, each with its users."""
     known = {"units": [], "services": list(redis), "ports": ports or {}, "names": [], "memory": {}, "redis": redis}
-    return {"applications": {"shop": known}, "site_in_nginx_conf": "", "nginx_ports": []}
+    return {"applications": {"shop": known}, "site_in_nginx_conf": "", "nginx_ports": [], "rabbitmq_data": []}
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def test_what_another_application_has_is_refused_with_the_file_to_edit(tmp_path:
         "names": ["www.example.com"],
         "memory": {"shop-web.service": "3G"},
     }
-    seen = {"applications": {"shop": first}, "site_in_nginx_conf": "", "nginx_ports": [80, 443]}
+    seen = {"applications": {"shop": first}, "site_in_nginx_conf": "", "nginx_ports": [80, 443], "rabbitmq_data": []}
     write_inventory(tmp_path, {})
     loader = DataLoader()
     found = preflight.look(variables_of(tmp_path, loader, {}), loader, seen)
@@ -1102,6 +1102,22 @@ def test_rabbitmq_is_let_in_where_it_listens_and_clients_know_whom_to_trust(
     assert told["CELERY_BROKER_CA"] == ("/etc/ssl/services/stockpot/authority.pem" if variables else "")
 
 
+@pytest.mark.parametrize("over_tls", [False, True])
+def test_three_servers_of_rabbitmq_are_one(tmp_path: Path, over_tls: bool) -> None:
+    """Each client asks another one first, and all of them in turn; Erlang's own ports are for members alone."""
+    groups = {**THREE, "rabbitmq": ["server-1", "server-2", "server-3"], "web": ["server-2"], "workers": ["server-2"]}
+    write_inventory(tmp_path, {"service_tls": over_tls, **RABBITMQ, "celery_broker": "rabbitmq"}, groups)
+    urls = [urlsplit(url) for url in value_of("broker_url", tmp_path).split(";")]
+    assert {(url.scheme, url.port) for url in urls} == {("amqps", 5671) if over_tls else ("amqp", 5672)}
+    members = value_of("rabbitmq_members", tmp_path)
+    assert [member["name"] for member in members] == groups["rabbitmq"]
+    assert sorted(url.hostname for url in urls) == sorted(member["address"] for member in members)
+    services = {entry["name"]: entry for entry in value_of("firewall_services", tmp_path)}
+    assert services["RabbitMQ members"]["ports"] == [4369, 25672]
+    assert services["RabbitMQ members"]["addresses"] == [member["address"] for member in members[1:]]
+    assert members[0]["address"] in value_of("rabbitmq_bind_addresses", tmp_path)
+
+
 def test_rabbitmq_over_tls_is_no_mistake(problems: Callable[..., list[str]]) -> None:
     own = dict(zip(secret_values.AUTHORITY, authority.new_authority(), strict=True))
     given = {**OVER_TLS, **own, **RABBITMQ, "celery_broker": "rabbitmq"}
@@ -1250,7 +1266,17 @@ def test_flower_elsewhere_sends_no_password_to_what_stands_at_rabbitmq_s_port_th
     [
         ({}, ["server-1"], "vault_rabbitmq_celery_password is missing: .*vault.yml"),
         (RABBITMQ, [], "broker_url cannot be computed, because the group rabbitmq has no host: .*main.yml"),
-        (RABBITMQ, ["server-1", "server-2"], "The group rabbitmq holds server-1, server-2: one server is supported"),
+        (
+            RABBITMQ,
+            ["server-1", "server-2"],
+            "The group rabbitmq holds server-1, server-2: one RabbitMQ is one server, or",
+        ),
+        (
+            RABBITMQ,
+            [f"server-{n}" for n in (1, 2, 3, 4)],
+            "The group rabbitmq holds .*server-4: .* Leave one of them, or",
+        ),
+        (RABBITMQ, ["server-1", "server-2", "server-3"], "vault_rabbitmq_cookie is missing: .*vault.yml"),
         (
             {**RABBITMQ, "rabbitmq_memory": "2GB"},
             ["server-1"],

@@ -117,16 +117,19 @@ class Answers:
 
 
 def test_a_live_server_that_differs_or_makes_its_senders_wait_is_told() -> None:
-    node = {"mem_limit": 5, "disk_free_limit": 7, "mem_alarm": False, "disk_free_alarm": False}
+    node = {"name": "rabbit@a", "mem_limit": 5, "disk_free_limit": 7, "mem_alarm": False, "disk_free_alarm": False}
     listeners = [
-        {"protocol": "amqp", "ip_address": "127.0.0.1", "port": 5672},
-        {"protocol": "clustering", "ip_address": "::", "port": 25672},
+        {"node": "rabbit@a", "protocol": "amqp", "ip_address": "127.0.0.1", "port": 5672},
+        {"node": "rabbit@a", "protocol": "clustering", "ip_address": "::", "port": 25672},
+        {"node": "rabbit@b", "protocol": "amqp", "ip_address": "10.0.0.6", "port": 5672},
     ]
     wanted = {"mem_limit": 5, "disk_free_limit": 7, "listeners": ["127.0.0.1:5672"]}
-    assert differences(Answers(nodes=[node], overview={"listeners": listeners}), wanted) == []
+    overview = {"node": "rabbit@a", "listeners": listeners}
+    another = {"name": "rabbit@b", "mem_limit": 9, "mem_alarm": True}
+    assert differences(Answers(nodes=[node, another], overview=overview), wanted) == []
     worse = {**node, "mem_limit": 1, "mem_alarm": True}
-    listeners.append({"protocol": "amqp", "ip_address": "0.0.0.0", "port": 5672})  # noqa: S104  nothing is bound
-    assert differences(Answers(nodes=[worse], overview={"listeners": listeners}), wanted) == [
+    listeners.append({"node": "rabbit@a", "protocol": "amqp", "ip_address": "0.0.0.0", "port": 5672})  # noqa: S104  nothing is bound
+    assert differences(Answers(nodes=[worse], overview=overview), wanted) == [
         "mem_limit is 1, not 5",
         "mem_alarm is raised, so publishers wait",
         "it listens on 0.0.0.0:5672, 127.0.0.1:5672, not 127.0.0.1:5672",

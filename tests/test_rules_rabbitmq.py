@@ -23,6 +23,45 @@ def found(**keys: Any) -> list[str]:
     return problems(given)
 
 
+MEMBERS = [{"name": f"data-{number}", "address": f"10.0.0.{number}"} for number in (1, 2, 3)]
+CLUSTER: dict[str, Any] = {
+    "rabbitmq_members": MEMBERS,
+    "rabbitmq_member": "data-1",
+    "rabbitmq_cookie": "a cookie of the test".replace(" ", "-"),
+    "rabbitmq_bind_addresses": ["127.0.0.1", "10.0.0.1"],
+}
+
+
+def test_three_servers_are_no_mistake() -> None:
+    assert found(**CLUSTER) == []
+    tls = {"rabbitmq_tls": True, "rabbitmq_authority": "/etc/ssl/authority.pem"}
+    assert found(**CLUSTER, **tls) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"rabbitmq_members": MEMBERS[:2]}, "rabbitmq_members names data-1, data-2: 3 servers"),
+        ({"rabbitmq_members": [*MEMBERS[:2], MEMBERS[1]]}, "rabbitmq_members names data-1, data-2, data-2: 3 servers"),
+        (
+            {"rabbitmq_members": [*MEMBERS[:2], {"name": "c", "address": "fd00::3"}]},
+            "rabbitmq_members: c has the address",
+        ),
+        (
+            {"rabbitmq_members": [*MEMBERS[:2], {"name": "c d", "address": "10.0.0.3"}]},
+            "rabbitmq_members: the name 'c d'",
+        ),
+        ({"rabbitmq_member": "data-9"}, "rabbitmq_member is 'data-9'"),
+        ({"rabbitmq_cookie": ""}, "rabbitmq_cookie: give members at least 16 characters"),
+        ({"rabbitmq_bind_addresses": ["127.0.0.1"]}, "rabbitmq_bind_addresses lacks 10.0.0.1"),
+        ({"rabbitmq_tls": True}, "rabbitmq_authority is no whole path"),
+    ],
+)
+def test_a_mistake_of_several_servers_is_named(keys: dict[str, Any], said: str) -> None:
+    (problem,) = found(**CLUSTER | keys)
+    assert problem.startswith(said)
+
+
 def test_what_ships_has_no_mistake() -> None:
     assert found() == []
     assert found(rabbitmq_memory="512MB", rabbitmq_disk_free="1GiB", rabbitmq_settings={"channel_max": 64}) == []

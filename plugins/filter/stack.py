@@ -46,6 +46,7 @@ class FilterModule:
             "process_services": units.process_services,
             "rabbitmq_amount_bytes": rabbitmq.amount_bytes,
             "rabbitmq_memory_bytes": rabbitmq.memory_bytes,
+            "rabbitmq_url": rabbitmq.url,
             "redis_memory_bytes": redis.memory_bytes,
             "redis_url": redis.url,
             "release_links": placed.release_links,

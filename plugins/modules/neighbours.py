@@ -41,6 +41,11 @@ site_in_nginx_conf:
   description: The application whose site stands in nginx.conf itself, as it did when nginx had one; or nothing.
   type: str
   returned: success
+rabbitmq_data:
+  description: The names by which RabbitMQ has kept data.
+  type: list
+  elements: str
+  returned: success
 nginx_ports:
   description: Where nginx listens, HTTP and HTTPS; empty where it is not this collection's.
   type: list
@@ -179,6 +184,10 @@ class Host:
         timers = (self.root / "etc/systemd/system").glob("*-certificates.timer")
         return sorted(path.name.removesuffix("-certificates.timer") for path in timers)
 
+    def rabbitmq_data(self) -> list[str]:
+        """The names by which RabbitMQ has kept data: it finds them again by no other."""
+        return sorted(path.parent.name for path in self.root.glob("var/lib/rabbitmq/mnesia/rabbit@*/schema.DAT"))
+
     def nginx(self) -> tuple[str, list[int]]:
         """The application whose site stands in nginx.conf, and the ports that nginx listens on."""
         path = self.root / "etc/nginx/nginx.conf"
@@ -220,6 +229,7 @@ def main() -> None:
         nginx_ports=ports,
         certificates=host.certificates(),
         ssh=list(ssh.connection() or ()),
+        rabbitmq_data=host.rabbitmq_data(),
     )
 
 

@@ -11,11 +11,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPConnection, HTTPException
 from typing import Any
-from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.stockpot.stack.plugins.module_utils.rabbitmq import Api, RabbitError, Refused
 from ansible_collections.stockpot.stack.plugins.module_utils.systemctl import Systemctl
 
 DOCUMENTATION = r"""
@@ -126,55 +125,11 @@ differences:
   returned: failure
 """
 
-TIMEOUT = 20  # seconds that RabbitMQ has to answer
 # The management plugin opens its port a moment after the service is up.
 START_SECONDS = 30
 COMMAND_SECONDS = 60
 HASHING = "rabbit_password_hashing_sha256"
 SALT_BYTES = 4
-
-
-class Refused(Exception):
-    """RabbitMQ does not know the user or password."""
-
-
-class RabbitError(Exception):
-    """What an operator has to be told."""
-
-
-class Api:
-    """The management API (https://www.rabbitmq.com/docs/management)."""
-
-    def __init__(self, port: int, user: str, password: str) -> None:
-        self._port = port
-        login = base64.b64encode(f"{user}:{password}".encode()).decode()
-        self._headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
-
-    def ask(self, method: str, *path: str, body: Any = None) -> Any:
-        """The answer to a request; None for what is not there.
-
-        Raises:
-            OSError: nothing answers.
-            Refused: the user or password is wrong.
-            RabbitError: the request is refused.
-        """
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT)
-        try:
-            address = "/api/" + "/".join(quote(part, safe="") for part in path)
-            connection.request(method, address, json.dumps(body) if body is not None else None, self._headers)
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        except HTTPException as error:
-            raise OSError(f"the management API ended: {error!r}") from error
-        finally:
-            connection.close()
-        if answer.status == 401:
-            raise Refused(json.loads(text or "{}").get("reason", text))
-        if answer.status == 404:
-            return None
-        if answer.status >= 400:
-            raise RabbitError(f"RabbitMQ refuses {method} {address}: {text.strip()}")
-        return json.loads(text) if text else None
 
 
 def hashed(password: str, salt: bytes) -> str:
@@ -261,22 +216,31 @@ def removals(given: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[Step
             yield f"the user {user['name']} is removed", delete(("users", user["name"]))
 
 
+def own_node(api: Api, name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What a server says of itself; one that has just joined others takes some seconds to."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        node = next((node for node in api.ask("GET", "nodes") if node["name"] == name), {})
+        if wanted.keys() <= node.keys() or time.monotonic() > deadline:
+            return node
+        time.sleep(0.5)
+
+
 def differences(api: Api, settings: Mapping[str, Any]) -> list[str]:
-    """What the live server has otherwise than its configuration says."""
+    """What the live server has otherwise than its configuration says; others of its cluster have settings of their own."""
     found = []
     wanted = {name: value for name, value in settings.items() if name != "listeners"}
-    for node in api.ask("GET", "nodes"):
-        found += [
-            f"{name} is {node.get(name)}, not {value}" for name, value in wanted.items() if node.get(name) != value
-        ]
-        alarms = [name for name in ("mem_alarm", "disk_free_alarm") if node.get(name)]
-        found += [f"{name} is raised, so publishers wait" for name in alarms]
+    overview = api.ask("GET", "overview")
+    node = own_node(api, overview["node"], wanted)
+    found += [f"{name} is {node.get(name)}, not {value}" for name, value in wanted.items() if node.get(name) != value]
+    alarms = [name for name in ("mem_alarm", "disk_free_alarm") if node.get(name)]
+    found += [f"{name} is raised, so publishers wait" for name in alarms]
     if "listeners" in settings:
         listeners = sorted(
             f"{entry['ip_address']}:{entry['port']}"
-            for entry in api.ask("GET", "overview")["listeners"]
+            for entry in overview["listeners"]
             # Of the management API, 3.10 names another address than that which it has.
-            if entry["protocol"].startswith("amqp")
+            if entry["protocol"].startswith("amqp") and entry["node"] == overview["node"]
         )
         if listeners != sorted(settings["listeners"]):
             found.append(f"it listens on {', '.join(listeners)}, not {', '.join(sorted(settings['listeners']))}")

@@ -43,6 +43,8 @@ class Wanted(NamedTuple):
     """Whether its Redis speaks TLS, with the other members too."""
     rabbitmq: dict[str, tuple[str, str]]
     """What it gives RabbitMQ, which all applications of a host share: by setting, the variable and the value."""
+    rabbitmq_node: str
+    """The name by which its RabbitMQ keeps data; empty where it has none on this host."""
 
 
 def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> Wanted:
@@ -91,6 +93,7 @@ def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], 
         redis_member=redis.get("redis_member_address", ""),
         redis_tls=redis.get("redis_tls", False),
         rabbitmq=_rabbitmq_settings(right["rabbitmq"], facts) if "rabbitmq" in right else {},
+        rabbitmq_node=rabbit.node(right["rabbitmq"]) if "rabbitmq" in right else "",
     )
 
 
@@ -167,7 +170,7 @@ def problems(want: Wanted, found: Mapping[str, Any]) -> list[str]:
             *_site(want, name, known),
             *_rabbitmq(want, name, known),
         ]
-    return [*told, *_nginx(want, found, others)]
+    return [*told, *_nginx(want, found, others), *_rabbitmq_data(want, found, own)]
 
 
 def _same_name(want: Wanted, known: Mapping[str, Any]) -> Iterator[str]:
@@ -257,9 +260,31 @@ def _ports(want: Wanted, name: str, known: Mapping[str, Any], taken: set[int]) -
                 )
 
 
+def _rabbitmq_data(want: Wanted, found: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
+    """One RabbitMQ that becomes several, or a member that gets another name, would begin anew beside what is queued."""
+    data = found["rabbitmq_data"]
+    if not (want.rabbitmq_node and known.get("rabbitmq") and data) or want.rabbitmq_node in data:
+        return
+    ways = {
+        rabbit.ALONE: f"RabbitMQ on {want.host} is to stand alone",
+        "": f"RabbitMQ on {want.host} is to be {want.rabbitmq_node}, one of several,",
+    }
+    yield (
+        f"The group rabbitmq: {ways.get(want.rabbitmq_node, ways[''])} but what is queued there was kept as {', '.join(data)}, and cannot go over. Have the "
+        f"group, and its servers' names, as they were; or let the workers empty its queues, then stop RabbitMQ there and give up what it has: systemctl "
+        f"disable --now rabbitmq-server && rm -r /var/lib/rabbitmq/mnesia."
+    )
+
+
 def _rabbitmq(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:
     theirs = known.get("rabbitmq", {})
     if not want.rabbitmq or not theirs:
+        return
+    if want.rabbitmq_node != rabbit.ALONE:
+        yield (
+            f"The group rabbitmq holds several servers, but {want.host} is one that {name}, another application there, shares: several are one "
+            "application's. Take other servers, or leave one in the group."
+        )
         return
     listening = {key for key in theirs if key.startswith(("listeners.tcp.", "listeners.ssl.", "ssl_options.certfile"))}
     for key in sorted(want.rabbitmq.keys() | listening):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +11,14 @@ from ansible_collections.stockpot.stack.plugins.plugin_utils import rabbitmq
 
 SECRETS = ("rabbitmq_admin_password", "rabbitmq_celery_password", "rabbitmq_monitoring_password")
 # RabbitMQ's own names.
-RESERVED = ("guest", "rabbitmq", "restart")
+RESERVED = ("guest", "members", "rabbitmq", "restart")
 LARGEST_PORT = 65535
+MEMBERS = 3
 
 
 def problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the arguments of the role rabbitmq; a sentence each, without a secret in it."""
-    return [*_names(given), *_numbers(given), *_settings(given), *_tls(given)]
+    return [*_names(given), *_numbers(given), *_settings(given), *_tls(given), *_members(given)]
 
 
 def _names(given: Mapping[str, Any]) -> list[str]:
@@ -58,6 +60,44 @@ def _numbers(given: Mapping[str, Any]) -> list[str]:
     if given["rabbitmq_delivery_limit"] < 1:
         found.append(f"rabbitmq_delivery_limit is {given['rabbitmq_delivery_limit']}: it has to be above 0.")
     return found
+
+
+def _members(given: Mapping[str, Any]) -> list[str]:
+    """Several servers that are one."""
+    members, own = given["rabbitmq_members"], given["rabbitmq_member"]
+    if not members:
+        return []
+    names, found = [member["name"] for member in members], []
+    if len({name.replace(".", "-") for name in names}) != MEMBERS or len(members) != MEMBERS:
+        found.append(
+            f"rabbitmq_members names {', '.join(names)}: {MEMBERS} servers are one RabbitMQ, each with a name of its own."
+        )
+    if own not in names:
+        found.append(f"rabbitmq_member is {own!r}, which is none of rabbitmq_members: name this server.")
+    for member in members:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", member["name"]):
+            found.append(f"rabbitmq_members: the name {member['name']!r}: take letters, digits and any of . _ -")
+        if not _is_ipv4(member["address"]):
+            found.append(
+                f"rabbitmq_members: {member['name']} has the address {member['address']!r}: give its IPv4 address."
+            )
+        elif member["name"] == own and member["address"] not in given["rabbitmq_bind_addresses"]:
+            found.append(
+                f"rabbitmq_bind_addresses lacks {member['address']}, at which the others know this server: add it."
+            )
+    if not re.fullmatch(r"[!-~]{16,255}", given["rabbitmq_cookie"]):
+        found.append("rabbitmq_cookie: give members at least 16 characters to know each other by, without spaces.")
+    if given["rabbitmq_tls"] and not given["rabbitmq_authority"].startswith("/"):
+        found.append("rabbitmq_authority is no whole path: name the file of the authority that members trust.")
+    return found
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _tls(given: Mapping[str, Any]) -> list[str]:

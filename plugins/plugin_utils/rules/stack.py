@@ -50,10 +50,13 @@ SECRETS = {
     "rabbitmq_admin_password": ("vault_rabbitmq_admin_password", "rabbitmq"),
     "rabbitmq_celery_password": ("vault_rabbitmq_celery_password", "rabbitmq"),
     "rabbitmq_monitoring_password": ("vault_rabbitmq_monitoring_password", "rabbitmq"),
+    "rabbitmq_cookie": ("vault_rabbitmq_cookie", "rabbitmq"),
     "flower_basic_auth_password": ("vault_flower_password", "flower"),
 }
 # Asked for where the group has several hosts.
-OF_SEVERAL = ("redis_internal_password", "redis_sentinel_password")
+OF_SEVERAL = ("redis_internal_password", "redis_sentinel_password", "rabbitmq_cookie")
+# So many are one RabbitMQ: with two, none may fail, and four bear no more than three.
+RABBITMQ_MEMBERS = (1, 3)
 RENAMED = {
     "django_app_celery": "celery_app",
     "proxy_upstreams": "nginx_upstreams",
@@ -242,8 +245,13 @@ def _platform(variables: Mapping[str, Any]) -> list[str]:
 
 
 def _one_debian(variables: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """A replica does not read what a primary of a younger Redis sends."""
-    members = given.get("topology_redis", [])
+    """A replica does not read what a primary of a younger Redis sends, and RabbitMQ 3.10 and 4.0 cannot be one."""
+    why = {"redis": "one cannot read the other's data", "rabbitmq": "different versions of RabbitMQ cannot be one"}
+    return [problem for group in why for problem in _of_one_debian(variables, given, group, why[group])]
+
+
+def _of_one_debian(variables: Mapping[str, Any], given: Mapping[str, Any], group: str, why: str) -> list[str]:
+    members = given.get(f"topology_{group}", [])
     host = variables["inventory_hostname"]
     if len(members) < 2 or host not in members:
         return []
@@ -255,8 +263,7 @@ def _one_debian(variables: Mapping[str, Any], given: Mapping[str, Any]) -> list[
     if not different:
         return []
     return [
-        f"The group redis holds {host} with Debian {release} beside {', '.join(different)}: one cannot read the other's data. Have the same "
-        "Debian on all of them."
+        f"The group {group} holds {host} with Debian {release} beside {', '.join(different)}: {why}. Have the same Debian on all of them."
     ]
 
 
@@ -326,13 +333,17 @@ def _groups(given: Given) -> list[str]:
     only_one = {
         "beat": "every schedule would fire twice",
         "flower": "the proxy knows one dashboard",
-        "rabbitmq": "one server is supported, clusters are not",
         "postgresql": "one server is supported",
     }
     for group, why in only_one.items():
         members = given[f"topology_{group}"]
         if len(members) > 1:
             found.append(f"The group {group} holds {', '.join(members)}: {why}. Leave one of them.")
+    rabbitmq = given["topology_rabbitmq"]
+    if rabbitmq and len(rabbitmq) not in RABBITMQ_MEMBERS:
+        found.append(
+            f"The group rabbitmq holds {', '.join(rabbitmq)}: one RabbitMQ is one server, or three of which one may fail. Leave one of them, or three."
+        )
     redis = given["topology_redis"]
     if redis and len(redis) % 2 == 0:
         found.append(

@@ -52,6 +52,7 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid:always
 subjectAltName = {names}
 """
+ADDRESS = re.compile(r"[0-9.]+|[0-9a-fA-F:]*:[0-9a-fA-F:]*")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", re.DOTALL)
 
 
@@ -149,7 +150,9 @@ class Certificates:
 
     def names_of(self, name: str) -> list[str]:
         """What a service's certificate is for."""
-        return list(dict.fromkeys([*self.names, *self.services[name].get("names", [])]))
+        service = self.services[name]
+        names = dict.fromkeys([*self.names, *service.get("names", [])])
+        return [name for name in names if service.get("addresses", True) or not ADDRESS.fullmatch(name)]
 
     def file(self, name: str) -> Path:
         """Where a service's certificate is."""
@@ -162,9 +165,7 @@ class Certificates:
 
 def entries(names: list[str]) -> str:
     """Names and addresses as OpenSSL writes them in a certificate."""
-    return ",".join(
-        f"{'IP' if re.fullmatch(r'[0-9.]+|[0-9a-fA-F:]*:[0-9a-fA-F:]*', name) else 'DNS'}:{name}" for name in names
-    )
+    return ",".join(f"{'IP' if ADDRESS.fullmatch(name) else 'DNS'}:{name}" for name in names)
 
 
 def certificate_of(file: Path) -> str:
