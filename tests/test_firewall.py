@@ -37,6 +37,7 @@ class Kernel(Commands):
         self.timer: tuple[str, ...] = ()
         self.enabled = False
         self.loads = 0
+        self.ongoing = ""
         self.interface: dict[str, Any] = {"ifname": "eth0"}
 
     def run(self, *words: str) -> tuple[int, str, str]:
@@ -51,6 +52,12 @@ class Kernel(Commands):
                 return 0, rules, ""
             case ("nft", "-I", trial, "-f", _):
                 self.live, self.loads = self.listed(Path(trial)), self.loads + 1
+                self.ongoing = Path(trial, "ongoing.nft").read_text()
+            case ("nft", "-f", path) if path.endswith("/ongoing.nft"):
+                self.ongoing = Path(path).read_text()
+            case ("systemctl", "start", _):
+                # The unit replaces the table.
+                self.ongoing = ""
             case ("nft", "-f", path):
                 self.live = Path(path).read_text().removeprefix(firewall.REPLACED) or None
             case ("nft", "delete", *_):
@@ -494,16 +501,17 @@ def test_answers_that_somebody_waits_for_are_let_in_by_the_first_load_alone(
     begun = [sockets.Socket(one, 40000 + one.version, one + 1, 6379, sockets.ESTABLISHED) for one in (four, six)]
     monkeypatch.setattr(firewall.sockets, "begun_here", lambda: begun)
     one = a_run(kernel, root)
-    one.load(GIVEN)
-    assert (one.trial / "load.nft").read_text() == (
-        'include "stockpot.nft"\n'
+    token = one.load(GIVEN)["token"]
+    elements = (
         "add element inet stockpot ongoing { 10.0.0.6 . 6379 . 10.0.0.5 . 40004 timeout 1d }\n"
         "add element inet stockpot ongoing6 { fd00::6 . 6379 . fd00::5 . 40006 timeout 1d }\n"
     )
-    one.confirm(one.pending.read_text(), "shop")
-    another = a_run(kernel, root)
-    another.load({**GIVEN, "rules": "another\n"})
-    assert (another.trial / "load.nft").read_text() == 'include "stockpot.nft"\n'
+    assert kernel.ongoing == elements
+    assert 'include "ongoing.nft"' in (one.trial / "load.nft").read_text()
+    one.confirm(token, "shop")
+    assert kernel.ongoing == elements
+    deployed(kernel, root, rules="another\n")
+    assert kernel.ongoing == ""
 
 
 def test_connections_that_this_host_began_are_told_from_those_of_others(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ TIMER = "nftables-stockpot-take-back"
 TABLE = ("inet", "stockpot")
 # A table is replaced by what follows, in one step, whether there was one or not.
 REPLACED = f"table {' '.join(TABLE)}\ndelete table {' '.join(TABLE)}\n"
-LOAD = 'include "stockpot.nft"\n'
+LOAD = 'include "stockpot.nft"\ninclude "ongoing.nft"\n'
 # Longer than somebody waits for an answer.
 ONGOING = "1d"
 LISTED = ("--stateless", "--terse", "list", "table", *TABLE)
@@ -391,7 +391,8 @@ class Firewall:
         try:
             self.commands.must("systemd-run", *options, "--", "/bin/sh", "-c", script)
             # Where there are no rules yet, nothing has kept count of connections.
-            (trial / "load.nft").write_text(LOAD + ("" if code == 0 else self._ongoing()), encoding="utf-8")
+            (trial / "ongoing.nft").write_text("" if code == 0 else self._ongoing(), encoding="utf-8")
+            (trial / "load.nft").write_text(LOAD, encoding="utf-8")
             self.commands.must("nft", "-I", str(trial), "-f", str(trial / "load.nft"))
         except FirewallError:
             self._stop_timer()
@@ -439,6 +440,9 @@ class Firewall:
                 self.files.append(f"{UNIT}: {verb}")
                 if not self.check_mode:
                     self.commands.must("systemctl", verb, UNIT)
+                    # Its start has loaded what a boot loads, which knows of no connections.
+                    if verb == "start" and (trial / "ongoing.nft").exists():
+                        self.commands.must("nft", "-f", str(trial / "ongoing.nft"))
 
     def _remove_all(self) -> dict[str, Any]:
         """No application is left that wants it."""

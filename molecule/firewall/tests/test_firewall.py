@@ -330,7 +330,7 @@ def have_them_wait(wait_until: Wait) -> Callable[[], None]:
     def say() -> None:
         stranger.check_output("touch /run/say")
         for name in SERVERS:
-            wait_until(lambda name=name: machine(name).file("/run/heard").content == b"a word")
+            wait_until(lambda name=name: machine(name).run("cat /run/heard").stdout == "a word")
 
     return say
 
