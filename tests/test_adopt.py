@@ -279,13 +279,16 @@ def test_the_reference_application_gives_what_the_repository_ships(checkout: Pat
         *("django_app_media_root", "site_health_path"),
     )
     assert {name: written[name] for name in same} == {name: shipped[name] for name in same}
-    # What only this application has: how uploads are lent, how lines are logged, with what messages are signed, and where several Redis are known.
+    # What only this application has: how uploads are lent, how lines are logged, with what messages are signed, whom RabbitMQ has
+    # to be, and where several Redis are known.
     own = {
         "MEDIA_IS_PRIVATE",
         "LOG_FORMAT",
         "CELERY_SECURITY_KEY",
         "CELERY_SECURITY_CERTIFICATE",
         "CELERY_SECURITY_CERT_STORE",
+        "CELERY_BROKER_CA",
+        "CELERY_BROKER_TLS_NAME",
         "REDIS_PRIMARY_NAME",
         "REDIS_SENTINEL_PASSWORD",
     }

@@ -1037,6 +1037,7 @@ def test_each_server_lets_in_those_whom_the_topology_sends_there(tmp_path: Path)
         "site": ([80, 443], []),
         "Redis": ([6379], ["10.0.0.2", "10.0.0.3"]),
         "RabbitMQ": ([5672], []),
+        "RabbitMQ members": ([4369, 25672], []),
         "PostgreSQL": ([5432], ["10.0.0.2", "10.0.0.3"]),
         "web": ([8000], []),
         "Flower": ([5555], []),
