@@ -376,7 +376,9 @@ def test_a_release_that_fails_on_one_server_starts_on_none(converge_again: Calla
     source = tmp_path / "app"
     shutil.copytree(PROJECT / "app", source)
     (source / "another-release.txt").write_text("Another digest.\n")
-    changed = {"django_app_source": str(source), "django_app_release_commands": [["no-such-command"]]}
+    # As it is for app/ where that lies in the checkout.
+    own = {"django_app_gunicorn_config": "gunicorn.conf.py"}
+    changed = {"django_app_source": str(source), "django_app_release_commands": [["no-such-command"]], **own}
     result = converge_again("-e", json.dumps(changed))
     assert result.returncode != 0
     assert "no-such-command" in result.stdout

@@ -71,7 +71,11 @@ DOES_NOT_BOOT = '\nraise RuntimeError("this release does not boot")\n'
 
 @pytest.mark.parametrize(
     ("broken", "said"),
-    [({"config/wsgi.py": DOES_NOT_BOOT}, "does not boot"), ({"config/settings.py": FIVE_HUNDREDS}, "answered 500")],
+    # A slow server may be asked before the process has ended.
+    [
+        ({"config/wsgi.py": DOES_NOT_BOOT}, "does not boot|answered (-1|50)"),
+        ({"config/settings.py": FIVE_HUNDREDS}, "answered 500"),
+    ],
     ids=["does not boot", "answers 500"],
 )
 def test_a_release_that_does_not_work_stops_at_the_first_server(
@@ -81,7 +85,7 @@ def test_a_release_that_does_not_work_stops_at_the_first_server(
     before, kept = {name: current(name) for name in WEB}, processes(SECOND)
     result = converge_again("-e", release(tmp_path, broken))
     assert result.returncode != 0
-    assert said in result.stdout
+    assert re.search(said, result.stdout), result.stdout[-4000:]
     assert f"does not run as it should on {FIRST}" in result.stdout
     assert re.search(rf"{SECOND} keeps the former\s+release", result.stdout)
     assert {name: current(name) for name in before} == before
@@ -120,7 +124,7 @@ def test_a_release_that_works_goes_over_part_by_part(converge_again: Again, tmp_
     started = [
         float(
             server(name).check_output(
-                'date +%%s.%%N --date="$(systemctl show --property=ActiveEnterTimestamp --value stockpot-web)"'
+                'date +%s.%N --date="$(systemctl show --property=ActiveEnterTimestamp --value stockpot-web)"'
             )
         )
         for name in WEB
