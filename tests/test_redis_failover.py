@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,6 +119,7 @@ class Member:
         names = {address: f"redis-{number}" for number, address in enumerate(ADDRESSES, 1)}
         paths = {
             "data": str(self.data),
+            "data_mark": str(folder / "failover-has-data"),
             "replication_file": str(self.data / "failover/replication.conf"),
             "sentinel_template": str(etc / "sentinel.conf"),
             "sentinel_file": str(self.data / "failover/sentinel.conf"),
@@ -174,6 +176,7 @@ class Member:
     def start(self, *what: str) -> None:
         """As systemd does: first the program, then the daemon."""
         for name in what or ("sentinel", "redis"):
+            self.failover.mark_data()
             if name == "sentinel":
                 self.failover.write_sentinel()
                 command = ["redis-server", self.config["sentinel_file"], "--sentinel"]
@@ -221,6 +224,8 @@ def three(folder: Path, authority: Path | None = None) -> Iterator[list[Member]]
         for member in made:
             member.start()
             wait_until(member.in_place)
+            # As `status`, which ends a run.
+            member.failover.mark_data()
         wait_until(lambda: not any(member.failover.why_not_replaceable() for member in made))
         yield made
     finally:
@@ -361,6 +366,55 @@ def test_after_a_power_cut_of_all_the_last_primary_is_the_primary(members: list[
         wait_until(member.in_place)
     assert primary_of(members) is second
     assert {member.ask("GET", "celery:order") for member in members} == {"paid"}
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+@pytest.mark.parametrize("is_first", [False, True], ids=["with the others", "before the others"])
+def test_one_that_has_lost_its_disk_in_a_power_cut_of_all_empties_nobody(
+    members: list[Member], lost: int, *, is_first: bool
+) -> None:
+    """None has been replaced yet. The first had the name of the primary, and its lost disk all that it knew."""
+    members[0].ask("SET", "celery:order", "paid")
+    wait_until(lambda: all(member.ask("GET", "celery:order") for member in members))
+    for member in members:
+        member.kill()
+    empty, others = members[lost], [member for member in members if member is not members[lost]]
+    shutil.rmtree(empty.data)
+    empty.data.mkdir()
+    with ThreadPoolExecutor(3) as pool:
+        started = [pool.submit(empty.start)]
+        if is_first:
+            wait_until(lambda: empty.failover.views())
+            # Longer than it is given to find somebody who knows: a start that has ended does not come back to it.
+            done, _ = wait_for(started, timeout=redis_failover.MAJORITY_SECONDS + 5)
+            assert not done
+        started += [pool.submit(member.start) for member in others]
+        for one in started:
+            one.result()
+    for member in members:
+        wait_until(member.in_place)
+    assert primary_of(members) is not empty
+    assert {member.ask("GET", "celery:order") for member in members} == {"paid"}
+
+
+def test_one_that_has_lost_its_disk_says_what_to_do_while_there_is_no_other(
+    members: list[Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd tries again. Who deletes what all of them have says so."""
+    monkeypatch.setattr(redis_failover, "CHOICE_SECONDS", 1)
+    first = members[0]
+    for member in members:
+        member.kill()
+    shutil.rmtree(first.data)
+    first.data.mkdir()
+    first.start("sentinel")
+    with pytest.raises(
+        redis_failover.Stuck, match=r"This Redis has no data, and would take them from redis-1 .*: itself"
+    ):
+        first.start("redis")
+    Path(first.config["data_mark"]).unlink()
+    first.start("redis")
+    wait_until(lambda: first.role() == "master")
 
 
 def test_a_server_alone_after_a_power_cut_takes_no_writes(members: list[Member]) -> None:

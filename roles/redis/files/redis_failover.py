@@ -116,8 +116,8 @@ class Failover:
 
     Args:
         config: what Ansible wrote: primary_name, quorum, own (this member's address), members (name, address), port, sentinel_port,
-            authority (the file of what TLS trusts; empty for clear text), password (of the user sentinel), data, replication_file,
-            sentinel_template, sentinel_file.
+            authority (the file of what TLS trusts; empty for clear text), password (of the user sentinel), data, data_mark (a file that is
+            there once there were data), replication_file, sentinel_template, sentinel_file.
         say: prints a sentence.
     """
 
@@ -184,28 +184,51 @@ class Failover:
         began = time.monotonic()
         while True:
             views, seconds = self.views(), time.monotonic() - began
-            if self.are_most(views):
-                primary, epoch = views[0].primary, views[0].epoch
-                if primary != self.own or self._has_data() or epoch == 0:
+            primary = views[0].primary if views else self._remembered() or self.config["members"][0]["address"]
+            if self.has_lost_data():
+                # Beside a primary that is there: without one the Sentinels could choose this Redis, as good as any after a power cut.
+                if primary != self.own and self._is_primary(primary):
                     return primary
-                if seconds > CHOICE_SECONDS:
-                    raise Stuck(
-                        "This Redis has no data, but the Sentinels call it the primary, so its replicas would lose theirs. Let another "
-                        f"member be the primary: `redis-cli -h {self.own} -p {self.config['sentinel_port']}"
-                        f"{' --tls --cacert ' + self.config['authority'] if self.tls else ''} SENTINEL FAILOVER "
-                        f"{self.config['primary_name']}` as the user sentinel."
-                    )
+            elif self.are_most(views):
+                has_nobody = not any(view.epoch or view.replicas for view in views)
+                if primary != self.own or self._has_data() or has_nobody:
+                    return primary
             elif not any(view.others for view in views) and not self._knows_others():
                 # The first deployment: there is nobody to be asked.
-                return views[0].primary if views else self.config["members"][0]["address"]
+                return primary
             elif seconds > MAJORITY_SECONDS:
-                primary = views[0].primary if views else self._remembered() or self.config["members"][0]["address"]
                 self.say(
                     f"Only {len(views)} of {len(self.names)} Sentinels answer; the last primary that is known here is taken. "
                     "As long as a primary has no replica it takes no writes."
                 )
                 return primary
+            if seconds > CHOICE_SECONDS:
+                raise Stuck(
+                    f"This Redis has no data, and would take them from {self._named(primary)}, the primary as far as is known here"
+                    + (": itself" if primary == self.own else ", which does not answer as that")
+                    + ". It starts beside another primary: have the others run, which choose one; or have them do so by `redis-cli -h "
+                    f"{self.own} -p {self.config['sentinel_port']}{' --tls --cacert ' + self.config['authority'] if self.tls else ''} "
+                    f"SENTINEL FAILOVER {self.config['primary_name']}` as the user sentinel. Where nobody needs what the members had, "
+                    f"remove {self.config['data_mark']} on one that shall begin with nothing."
+                )
             time.sleep(POLL_SECONDS)
+
+    def _is_primary(self, address: str) -> bool:
+        """Whether a member's Redis answers, as a primary."""
+        try:
+            return self.replication(address)["role"] == "master"
+        except (OSError, Refused):
+            return False
+
+    def mark_data(self) -> None:
+        """Remembers, elsewhere than where it has them, that this Redis has data. As root; done again it changes nothing."""
+        if self._has_data():
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.config["data_mark"], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+
+    def has_lost_data(self) -> bool:
+        """Whether it had some: its disk is another one, or not mounted."""
+        return Path(self.config["data_mark"]).exists() and not self._has_data()
 
     def _has_data(self) -> bool:
         return any(Path(self.config["data"], "appendonlydir").glob("*.manifest"))
@@ -444,6 +467,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     failover = Failover(json.loads(CONFIG.read_text(encoding="utf-8")), lambda text: print(text, flush=True))
+    failover.mark_data()
     become("redis")
     try:
         if given.what == "status":
