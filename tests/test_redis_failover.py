@@ -113,8 +113,8 @@ class Member:
         (folder / "etc").mkdir()
         self.write(None)
 
-    def write(self, authority: Path | None, *, clear_text: bool = False) -> None:
-        """What Ansible writes, for TLS where there is an authority, and for clear text beside it."""
+    def write(self, authority: Path | None, *, clear_text: bool = False, **changes: str | int) -> None:
+        """What Ansible writes, for TLS where there is an authority, and for clear text beside it; other variables of the role's."""
         address, ports, folder, etc = self.address, self.ports, self.folder, self.folder / "etc"
         names = {address: f"redis-{number}" for number, address in enumerate(ADDRESSES, 1)}
         paths = {
@@ -125,23 +125,30 @@ class Member:
             "sentinel_file": str(self.data / "failover/sentinel.conf"),
         }
         members = [{"name": name, "address": address} for address, name in names.items()]
+        agreed = {
+            "redis_primary_name": "primary",
+            "redis_port": ports.redis,
+            "redis_sentinel_port": ports.sentinel,
+            "redis_internal_password": PASSWORDS["redis_internal_password"],
+            **changes,
+        }
         self.config = {
-            "primary_name": "primary",
+            "primary_name": agreed["redis_primary_name"],
             "own": address,
             "members": members,
             "quorum": 2,
-            "port": ports.redis_tls if authority else ports.redis,
-            "sentinel_port": ports.sentinel_tls if authority else ports.sentinel,
+            "port": ports.redis_tls if authority else agreed["redis_port"],
+            "sentinel_port": ports.sentinel_tls if authority else agreed["redis_sentinel_port"],
+            "agreement": "what they agree on",
             "authority": str(authority / "authority.pem") if authority else "",
-            "password": PASSWORDS["redis_internal_password"],
+            "password": agreed["redis_internal_password"],
             **paths,
         }
         given = {
             **PASSWORDS,
             "redis_members": members,
             "redis_member_address": address,
-            "redis_port": ports.redis,
-            "redis_sentinel_port": ports.sentinel,
+            **agreed,
             "redis_tls": bool(authority),
             "redis_clear_text": clear_text or not authority,
             "redis_tls_port": ports.redis_tls,
@@ -564,6 +571,47 @@ def test_all_of_them_go_over_to_tls_at_once_and_keep_what_they_have(members: lis
     with redis_failover.Connection(ADDRESSES[2], members[2].ports.sentinel, password, user="default") as sentinel:
         told = sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "primary")
     assert told == [second.address, str(second.ports.redis_tls)]
+
+
+@pytest.mark.parametrize("what", ["redis_primary_name", "redis_port", "redis_sentinel_port", "redis_internal_password"])
+def test_what_they_have_to_have_alike_is_changed_at_once_and_they_keep_what_they_have(
+    members: list[Member], what: str
+) -> None:
+    """And who is the primary: the Sentinels are restarted first, as by the role."""
+    members[0].kill("redis")
+    second = primary_of(members[1:])
+    members[0].start("redis")
+    wait_until(members[0].in_place)
+    wait_until(lambda: second.ask("SET", "celery:order", "paid"))
+    wait_until(lambda: all(member.ask("GET", "celery:order") for member in members))
+    wait_until(lambda: {member.failover.views()[0].epoch for member in members} == {1})
+    value = free_port() if what.endswith("port") else "another"
+    for member in members:
+        member.write(None, **{what: value})
+
+    for name in ("sentinel", "redis"):
+        for member in members:
+            member.kill(name)
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda member, name=name: member.start(name), members))
+    for member in members:
+        wait_until(member.in_place)
+    wait_until(lambda: not any(member.failover.why_not_replaceable() for member in members))
+    assert primary_of(members) is second
+    assert {member.ask("GET", "celery:order") for member in members} == {"paid"}
+
+
+def test_one_that_none_of_the_others_understands_is_not_in_its_place(members: list[Member]) -> None:
+    """Its own Sentinel calls it the primary, and so it is, without writes; the others have chosen another one."""
+    first = members[0]
+    first.write(None, redis_internal_password="another")
+    for name in ("sentinel", "redis"):
+        first.kill(name)
+        first.start(name)
+    wait_until(lambda: first.role() == "master")
+    assert [(view.sentinel, view.primary) for view in first.failover.views()] == [(first.address, first.address)]
+    assert not first.in_place()
+    wait_until(lambda: all(member.in_place() for member in members[1:]))
 
 
 def test_the_status_names_each_member(group: list[Member]) -> None:

@@ -149,8 +149,11 @@ class Host:
             if "/etc/redis/failover.conf" in settings.get("include", []):
                 known["redis_is_member"] = True
                 # Written when it was started: what runs, whatever a run that was cut off has written since.
-                started = lines(self.root / "var/lib/redis/failover/replication.conf", " ")
-                known["redis_members_speak_tls"] = "yes" in started.get("tls-replication", [])
+                started = self.root / "var/lib/redis/failover/replication.conf"
+                text = started.read_text(encoding="utf-8") if started.is_file() else ""
+                known["redis_members_speak_tls"] = "tls-replication yes" in text.splitlines()
+                if found := re.search(r"^# agreement (\w+)$", text, re.MULTILINE):
+                    known["redis_members_agreed"] = found[1]
             if (self.root / f"etc/systemd/system/multi-user.target.wants/{service}.service").is_symlink():
                 self._memory(known, service, settings.get("maxmemory"))
         if found := re.fullmatch(r"postgresql@(\d+)-(\w+)", service):

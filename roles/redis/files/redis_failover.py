@@ -39,10 +39,11 @@ CATCH_UP_SECONDS = 10.0
 HAND_OVER_SECONDS = 30.0
 # For a replica to have everything from its primary again.
 IN_PLACE_SECONDS = 600.0
-# What of its file is the Sentinel's own knowledge; the rest is Ansible's.
+# What of its file is the Sentinel's own knowledge; the rest is Ansible's. Of most of it the next word is the primary's name.
 KNOWLEDGE = re.compile(
     r"sentinel (myid|current-epoch|config-epoch|leader-epoch|known-replica|known-sentinel)\b", re.IGNORECASE
 )
+OF_NO_PRIMARY = ("myid", "current-epoch")
 MONITOR = re.compile(r"sentinel monitor \S+ (\S+) \d+ \d+", re.IGNORECASE)
 
 
@@ -116,6 +117,7 @@ class Failover:
 
     Args:
         config: what Ansible wrote: primary_name, quorum, own (this member's address), members (name, address), port, sentinel_port,
+            agreement (another text for other things that all members have to have alike),
             authority (the file of what TLS trusts; empty for clear text), password (of the user sentinel), data, data_mark (a file that is
             there once there were data), replication_file, sentinel_template, sentinel_file.
         say: prints a sentence.
@@ -178,7 +180,8 @@ class Failover:
         # Here, and not in Ansible's file: the next run looks how the Redis that runs speaks to the others.
         over_tls = "tls-replication yes\n" if self.tls else ""
         line = "" if primary == self.own else f"replicaof {primary} {self.config['port']}\n"
-        write(path, f"# Written by redis-failover at every start of Redis.\n{over_tls}{line}")
+        agreement = f"# agreement {self.config['agreement']}\n"
+        write(path, f"# Written by redis-failover at every start of Redis.\n{agreement}{over_tls}{line}")
 
     def _primary(self) -> str:
         began = time.monotonic()
@@ -316,9 +319,9 @@ class Failover:
             views = self.views()
             primary = views[0].primary if views else config["members"][0]["address"]
         port = str(config["port"])
-        # Those that speak TLS now have other ports than before.
+        # Those that speak TLS now have other ports than before, or an operator has changed them; and what the primary is called.
         ports = {"known-replica": port, "known-sentinel": str(config["sentinel_port"])}
-        known = [line for line in self._knowledge() if self._is_member(line, ports)]
+        known = [self._renamed(line) for line in self._knowledge() if self._is_member(line, ports)]
         text = Path(config["sentinel_template"]).read_text(encoding="utf-8")
         monitor = f"sentinel monitor {config['primary_name']} {primary} {port} {config['quorum']}"
         write(Path(config["sentinel_file"]), "\n".join([text.rstrip("\n"), monitor, *known, ""]))
@@ -328,6 +331,13 @@ class Failover:
         words = line.split()
         port = ports.get(words[1].lower())
         return port is None or (words[3] in self.names and words[3] != self.own and words[4] == port)
+
+    def _renamed(self, line: str) -> str:
+        """A line of what the Sentinel knows, with the name that the primary has now: it ends over one that it does not monitor."""
+        words = line.split()
+        if words[1].lower() not in OF_NO_PRIMARY:
+            words[2] = self.config["primary_name"]
+        return " ".join(words)
 
     # --- for people, and for Ansible ------------------------------------------------------------------------------------
 
@@ -350,7 +360,9 @@ class Failover:
     def is_in_place(self) -> bool:
         """Whether this Redis is what the Sentinels say: the primary, or a replica that has all of it."""
         views = self.views()
-        if not views:
+        # One that none of the others understands, as with another password than theirs, has its own Sentinel's word alone.
+        known = 1 + max((view.others for view in views), default=0)
+        if len(views) * 2 <= known:
             return False
         try:
             replication = self.replication(self.own)
@@ -366,7 +378,8 @@ class Failover:
 
     def _out_of_place(self) -> str:
         return (
-            f"Redis on this host ({self.own}) is neither the primary that the Sentinels know nor a replica that has all of it. Look at: "
+            f"Redis on this host ({self.own}) is neither the primary that the Sentinels know nor a replica that has all of it, or most "
+            "of the Sentinels do not answer it. Look at: "
             "journalctl -u redis-server -u redis-sentinel, and at the ends of /var/log/redis/*.log"
         )
 
