@@ -139,7 +139,7 @@ class Member:
             "quorum": 2,
             "port": ports.redis_tls if authority else agreed["redis_port"],
             "sentinel_port": ports.sentinel_tls if authority else agreed["redis_sentinel_port"],
-            "agreement": "what they agree on",
+            "agreement": {"redis": "1", "sentinel": "2"},
             "authority": str(authority / "authority.pem") if authority else "",
             "password": agreed["redis_internal_password"],
             **paths,
@@ -305,6 +305,9 @@ def test_a_dead_primary_is_replaced_and_returns_as_a_replica(members: list[Membe
     with third.failover.sentinel(third.address) as sentinel:
         known = redis_failover.pairs(sentinel.ask("SENTINEL", "MASTER", "primary"))
     assert known["down-after-milliseconds"] == "4000"
+    # The Sentinel has written the file anew since: the next run still reads there with what it was started.
+    assert "# agreement 2" in redis_failover.lines(Path(third.config["sentinel_file"]))
+    assert "# agreement 1" in redis_failover.lines(Path(third.config["replication_file"]))
     assert (known["ip"], known["num-slaves"], known["num-other-sentinels"]) == (second.address, "2", "2")
     assert primary_of(members) is second
 

@@ -77,7 +77,7 @@ def memory_bytes(maxmemory: str, percent: int, host_megabytes: int) -> int:
 
 def agreement(
     primary_name: str, port: int, tls_port: int, sentinel_port: int, sentinel_tls_port: int, tls: bool, password: str
-) -> str:
+) -> dict[str, str]:
     """Tells what servers that replace each other have to have alike from anything else: they do not understand each other without.
 
     Args:
@@ -88,10 +88,14 @@ def agreement(
         sentinel_tls_port: of the Sentinels.
         tls: whether they speak TLS to each other.
         password: of the members' users.
+
+    Returns:
+        A text of what the Sentinels have to have alike, and one of what Redis has to: a new name of the primary restarts no Redis.
     """
     ports = (tls_port, sentinel_tls_port) if tls else (port, sentinel_port)
-    told = json.dumps([primary_name, *map(int, ports), bool(tls), password])
-    return hashlib.sha256(told.encode()).hexdigest()
+    redis = [int(ports[0]), bool(tls), password]
+    told = {"sentinel": [primary_name, int(ports[1]), *redis], "redis": redis}
+    return {who: hashlib.sha256(json.dumps(what).encode()).hexdigest() for who, what in told.items()}
 
 
 def url(servers: Iterable[str], user: str, password: str, database: int, query: str = "") -> str:

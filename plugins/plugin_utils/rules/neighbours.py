@@ -42,8 +42,8 @@ class Wanted(NamedTuple):
     redis_member: str
     redis_tls: bool
     """Whether its Redis speaks TLS, with the other members too."""
-    redis_agreement: str
-    """Tells what all members have to have alike; empty where its Redis is none of several."""
+    redis_agreement: dict[str, str]
+    """Tells what all members have to have alike, their Sentinels and their Redis; empty where its Redis is none of several."""
     rabbitmq: dict[str, tuple[str, str]]
     """What it gives RabbitMQ, which all applications of a host share: by setting, the variable and the value."""
     rabbitmq_node: str
@@ -95,7 +95,7 @@ def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], 
         redis_members=redis.get("redis_members", []),
         redis_member=redis.get("redis_member_address", ""),
         redis_tls=redis.get("redis_tls", False),
-        redis_agreement=agreement_of(redis) if redis.get("redis_members") else "",
+        redis_agreement=agreement_of(redis) if redis.get("redis_members") else {},
         rabbitmq=_rabbitmq_settings(right["rabbitmq"], facts) if "rabbitmq" in right else {},
         rabbitmq_node=rabbit.node(right["rabbitmq"]) if "rabbitmq" in right else "",
     )
@@ -106,7 +106,7 @@ def redis_service(given: Mapping[str, Any]) -> str:
     return f"redis-server@{given['redis_instance']}" if given["redis_instance"] else "redis-server"
 
 
-def agreement_of(given: Mapping[str, Any]) -> str:
+def agreement_of(given: Mapping[str, Any]) -> dict[str, str]:
     """What the role redis with these arguments has its members agree on."""
     return agreement(
         given["redis_primary_name"],
@@ -131,10 +131,10 @@ def members_go_over(want: Wanted, found: Mapping[str, Any]) -> bool:
     another port, another password between them, another name of the primary."""
     known = found["applications"].get(want.application, {})
     is_member = bool(want.redis_members) and known.get("redis_is_member", False)
-    agreed = known.get("redis_members_agreed", want.redis_agreement)
-    return is_member and (
-        agreed != want.redis_agreement or known.get("redis_members_speak_tls", False) != want.redis_tls
-    )
+    # Those that an older version has written tell nothing.
+    agreed = want.redis_agreement | known.get("redis_members_agreed", {})
+    speaks_tls = known.get("redis_members_speak_tls", False)
+    return is_member and (agreed != want.redis_agreement or speaks_tls != want.redis_tls)
 
 
 def left(want: Wanted, found: Mapping[str, Any]) -> list[str]:

@@ -117,7 +117,7 @@ class Failover:
 
     Args:
         config: what Ansible wrote: primary_name, quorum, own (this member's address), members (name, address), port, sentinel_port,
-            agreement (another text for other things that all members have to have alike),
+            agreement (by redis and sentinel another text for other things that all members have to have alike),
             authority (the file of what TLS trusts; empty for clear text), password (of the user sentinel), data, data_mark (a file that is
             there once there were data), replication_file, sentinel_template, sentinel_file.
         say: prints a sentence.
@@ -180,7 +180,7 @@ class Failover:
         # Here, and not in Ansible's file: the next run looks how the Redis that runs speaks to the others.
         over_tls = "tls-replication yes\n" if self.tls else ""
         line = "" if primary == self.own else f"replicaof {primary} {self.config['port']}\n"
-        agreement = f"# agreement {self.config['agreement']}\n"
+        agreement = f"# agreement {self.config['agreement']['redis']}\n"
         write(path, f"# Written by redis-failover at every start of Redis.\n{agreement}{over_tls}{line}")
 
     def _primary(self) -> str:
@@ -324,7 +324,8 @@ class Failover:
         known = [self._renamed(line) for line in self._knowledge() if self._is_member(line, ports)]
         text = Path(config["sentinel_template"]).read_text(encoding="utf-8")
         monitor = f"sentinel monitor {config['primary_name']} {primary} {port} {config['quorum']}"
-        write(Path(config["sentinel_file"]), "\n".join([text.rstrip("\n"), monitor, *known, ""]))
+        agreement = f"# agreement {config['agreement']['sentinel']}"
+        write(Path(config["sentinel_file"]), "\n".join([text.rstrip("\n"), agreement, monitor, *known, ""]))
 
     def _is_member(self, line: str, ports: Mapping[str, str]) -> bool:
         """Whether a line is about no other server than the members, at the ports that they have."""
