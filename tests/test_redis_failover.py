@@ -220,11 +220,22 @@ class Member:
         return bool(self.failover.is_in_place())
 
 
+def three_that_never_ran(folder: Path) -> list[Member]:
+    """The members."""
+    ports = Ports(*(free_port() for _ in Ports._fields))
+    return [Member(folder / str(number), address, ports) for number, address in enumerate(ADDRESSES, 1)]
+
+
+def end(members: list[Member]) -> None:
+    """All their processes."""
+    for member in members:
+        member.kill()
+
+
 @contextlib.contextmanager
 def three(folder: Path, authority: Path | None = None) -> Iterator[list[Member]]:
     """The members, started one after the other, as the play deploys them."""
-    ports = Ports(*(free_port() for _ in Ports._fields))
-    made = [Member(folder / str(number), address, ports) for number, address in enumerate(ADDRESSES, 1)]
+    made = three_that_never_ran(folder)
     try:
         for member in made if authority else ():
             member.write(authority)
@@ -236,10 +247,7 @@ def three(folder: Path, authority: Path | None = None) -> Iterator[list[Member]]
         wait_until(lambda: not any(member.failover.why_not_replaceable() for member in made))
         yield made
     finally:
-        for member in made:
-            for process in member.processes.values():
-                process.kill()
-                process.wait()
+        end(made)
 
 
 @pytest.fixture
@@ -615,6 +623,37 @@ def test_one_that_none_of_the_others_understands_is_not_in_its_place(members: li
     assert [(view.sentinel, view.primary) for view in first.failover.views()] == [(first.address, first.address)]
     assert not first.in_place()
     wait_until(lambda: all(member.in_place() for member in members[1:]))
+
+
+@pytest.mark.parametrize("at_first", [0, 1])
+def test_one_redis_takes_writes_while_it_becomes_three_when_it_needs_no_replica_at_first(
+    tmp_path: Path, at_first: int
+) -> None:
+    """The next run has it need one, and refuses none."""
+    members = three_that_never_ran(tmp_path)
+    first = members[0]
+    try:
+        for member in members:
+            member.write(None, redis_min_replicas_to_write=at_first)
+        first.start()
+        wait_until(first.in_place)
+        assert is_refused(lambda: first.ask("SET", "celery:order", "paid"), "NOREPLICAS") is (at_first == 1)
+        for member in members[1:]:
+            member.start()
+            wait_until(member.in_place)
+        wait_until(lambda: first.ask("SET", "celery:order", "paid"))
+        wait_until(lambda: not any(member.failover.why_not_replaceable() for member in members))
+        for member in members:
+            member.write(None)
+            member.failover.leave()
+            member.kill("redis")
+            member.start("redis")
+            wait_until(member.in_place)
+            wait_until(lambda: primary_of(members).ask("SET", "celery:next", "paid"))
+        assert {member.ask("CONFIG", "GET", "min-replicas-to-write")[1] for member in members} == {"1"}
+        wait_until(lambda: {member.ask("GET", "celery:order") for member in members} == {"paid"})
+    finally:
+        end(members)
 
 
 def test_the_status_names_each_member(group: list[Member]) -> None:
