@@ -165,6 +165,11 @@ def wants(**changes: Any) -> neighbours.Wanted:
         "instance": "blog",
         "redis_port": 6380,
         "redis_tls": False,
+        "redis_tls_port": 16379,
+        "redis_sentinel_port": 26379,
+        "redis_sentinel_tls_port": 36379,
+        "redis_primary_name": "primary",
+        "redis_internal_password": "secret",
         "cluster": "blog",
         "postgresql_port": 5433,
         "flower_port": 5556,
@@ -179,8 +184,7 @@ def wants(**changes: Any) -> neighbours.Wanted:
         },
         "redis": {
             "redis_instance": arguments["instance"],
-            **{name: arguments[name] for name in ("redis_port", "redis_tls", "redis_members", "redis_member_address")},
-            "redis_tls_port": 16379,
+            **{name: value for name, value in arguments.items() if name.startswith("redis_")},
         },
         **({memory.CACHE: arguments["cache"]} if "cache" in arguments else {}),
         "postgresql": {"postgresql_cluster": arguments["cluster"], "postgresql_port": arguments["postgresql_port"]},
@@ -492,3 +496,37 @@ def test_one_of_several_that_goes_over_to_tls_or_back_is_known_by_how_it_was_sta
     path.write_text(path.read_text() + "include /etc/redis/failover.conf\n")
     put(tmp_path, "var/lib/redis/failover/replication.conf", f"# Written by redis-failover.\n{started}")
     assert neighbours.members_go_over(want, look(tmp_path)) is goes_over
+
+
+AGREED = {"redis_port": 6379, "redis_members": [{"name": "web-1", "address": "10.0.0.5"}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "goes_over"),
+    [
+        ({}, set()),
+        ({"redis_tls_port": 6666, "redis_sentinel_tls_port": 7777}, set()),
+        ({"redis_primary_name": "first"}, {"sentinel"}),
+        ({"redis_port": 6380}, {"sentinel", "redis"}),
+        ({"redis_sentinel_port": 26380}, {"sentinel"}),
+        ({"redis_internal_password": "another"}, {"sentinel", "redis"}),
+        ({"redis_tls": True}, {"sentinel", "redis"}),
+        ({"redis_members": []}, set()),
+    ],
+)
+def test_one_of_several_that_is_to_have_what_all_have_to_have_alike_is_known_by_how_it_was_started(
+    seen: dict[str, Any], tmp_path: Path, changes: dict[str, Any], goes_over: set[str]
+) -> None:
+    """Each of Redis and Sentinel, should a run have been cut off before it restarted the other one. Other ports of TLS are nothing to
+    those that do not speak it; what restarts only the Sentinels is settled when they are."""
+    path = tmp_path / "etc/redis/redis.conf"
+    path.write_text(path.read_text() + "include /etc/redis/failover.conf\n")
+    started = wants(application="shop", instance="", **AGREED).redis_agreement
+    want = wants(application="shop", instance="", **AGREED | changes)
+    files = {"redis": "replication.conf", "sentinel": "sentinel.conf"}
+    for who, name in files.items():
+        put(tmp_path, f"var/lib/redis/failover/{name}", f"# Written by redis-failover.\n# agreement {started[who]}\n")
+        known = look(tmp_path)
+        known["applications"]["shop"]["redis_members_speak_tls"] = want.redis_tls
+        assert neighbours.members_go_over(want, known) is (who in goes_over)
+        (tmp_path / "var/lib/redis/failover" / name).unlink()

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,34 +113,42 @@ class Member:
         (folder / "etc").mkdir()
         self.write(None)
 
-    def write(self, authority: Path | None, *, clear_text: bool = False) -> None:
-        """What Ansible writes, for TLS where there is an authority, and for clear text beside it."""
+    def write(self, authority: Path | None, *, clear_text: bool = False, **changes: str | int) -> None:
+        """What Ansible writes, for TLS where there is an authority, and for clear text beside it; other variables of the role's."""
         address, ports, folder, etc = self.address, self.ports, self.folder, self.folder / "etc"
         names = {address: f"redis-{number}" for number, address in enumerate(ADDRESSES, 1)}
         paths = {
             "data": str(self.data),
+            "data_mark": str(folder / "failover-has-data"),
             "replication_file": str(self.data / "failover/replication.conf"),
             "sentinel_template": str(etc / "sentinel.conf"),
             "sentinel_file": str(self.data / "failover/sentinel.conf"),
         }
         members = [{"name": name, "address": address} for address, name in names.items()]
+        agreed = {
+            "redis_primary_name": "primary",
+            "redis_port": ports.redis,
+            "redis_sentinel_port": ports.sentinel,
+            "redis_internal_password": PASSWORDS["redis_internal_password"],
+            **changes,
+        }
         self.config = {
-            "primary_name": "primary",
+            "primary_name": agreed["redis_primary_name"],
             "own": address,
             "members": members,
             "quorum": 2,
-            "port": ports.redis_tls if authority else ports.redis,
-            "sentinel_port": ports.sentinel_tls if authority else ports.sentinel,
+            "port": ports.redis_tls if authority else agreed["redis_port"],
+            "sentinel_port": ports.sentinel_tls if authority else agreed["redis_sentinel_port"],
+            "agreement": {"redis": "1", "sentinel": "2"},
             "authority": str(authority / "authority.pem") if authority else "",
-            "password": PASSWORDS["redis_internal_password"],
+            "password": agreed["redis_internal_password"],
             **paths,
         }
         given = {
             **PASSWORDS,
             "redis_members": members,
             "redis_member_address": address,
-            "redis_port": ports.redis,
-            "redis_sentinel_port": ports.sentinel,
+            **agreed,
             "redis_tls": bool(authority),
             "redis_clear_text": clear_text or not authority,
             "redis_tls_port": ports.redis_tls,
@@ -174,6 +183,7 @@ class Member:
     def start(self, *what: str) -> None:
         """As systemd does: first the program, then the daemon."""
         for name in what or ("sentinel", "redis"):
+            self.failover.mark_data()
             if name == "sentinel":
                 self.failover.write_sentinel()
                 command = ["redis-server", self.config["sentinel_file"], "--sentinel"]
@@ -210,24 +220,34 @@ class Member:
         return bool(self.failover.is_in_place())
 
 
+def three_that_never_ran(folder: Path) -> list[Member]:
+    """The members."""
+    ports = Ports(*(free_port() for _ in Ports._fields))
+    return [Member(folder / str(number), address, ports) for number, address in enumerate(ADDRESSES, 1)]
+
+
+def end(members: list[Member]) -> None:
+    """All their processes."""
+    for member in members:
+        member.kill()
+
+
 @contextlib.contextmanager
 def three(folder: Path, authority: Path | None = None) -> Iterator[list[Member]]:
     """The members, started one after the other, as the play deploys them."""
-    ports = Ports(*(free_port() for _ in Ports._fields))
-    made = [Member(folder / str(number), address, ports) for number, address in enumerate(ADDRESSES, 1)]
+    made = three_that_never_ran(folder)
     try:
         for member in made if authority else ():
             member.write(authority)
         for member in made:
             member.start()
             wait_until(member.in_place)
+            # As `status`, which ends a run.
+            member.failover.mark_data()
         wait_until(lambda: not any(member.failover.why_not_replaceable() for member in made))
         yield made
     finally:
-        for member in made:
-            for process in member.processes.values():
-                process.kill()
-                process.wait()
+        end(made)
 
 
 @pytest.fixture
@@ -293,6 +313,9 @@ def test_a_dead_primary_is_replaced_and_returns_as_a_replica(members: list[Membe
     with third.failover.sentinel(third.address) as sentinel:
         known = redis_failover.pairs(sentinel.ask("SENTINEL", "MASTER", "primary"))
     assert known["down-after-milliseconds"] == "4000"
+    # The Sentinel has written the file anew since: the next run still reads there with what it was started.
+    assert "# agreement 2" in redis_failover.lines(Path(third.config["sentinel_file"]))
+    assert "# agreement 1" in redis_failover.lines(Path(third.config["replication_file"]))
     assert (known["ip"], known["num-slaves"], known["num-other-sentinels"]) == (second.address, "2", "2")
     assert primary_of(members) is second
 
@@ -361,6 +384,55 @@ def test_after_a_power_cut_of_all_the_last_primary_is_the_primary(members: list[
         wait_until(member.in_place)
     assert primary_of(members) is second
     assert {member.ask("GET", "celery:order") for member in members} == {"paid"}
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+@pytest.mark.parametrize("is_first", [False, True], ids=["with the others", "before the others"])
+def test_one_that_has_lost_its_disk_in_a_power_cut_of_all_empties_nobody(
+    members: list[Member], lost: int, *, is_first: bool
+) -> None:
+    """None has been replaced yet. The first had the name of the primary, and its lost disk all that it knew."""
+    members[0].ask("SET", "celery:order", "paid")
+    wait_until(lambda: all(member.ask("GET", "celery:order") for member in members))
+    for member in members:
+        member.kill()
+    empty, others = members[lost], [member for member in members if member is not members[lost]]
+    shutil.rmtree(empty.data)
+    empty.data.mkdir()
+    with ThreadPoolExecutor(3) as pool:
+        started = [pool.submit(empty.start)]
+        if is_first:
+            wait_until(lambda: empty.failover.views())
+            # Longer than it is given to find somebody who knows: a start that has ended does not come back to it.
+            done, _ = wait_for(started, timeout=redis_failover.MAJORITY_SECONDS + 5)
+            assert not done
+        started += [pool.submit(member.start) for member in others]
+        for one in started:
+            one.result()
+    for member in members:
+        wait_until(member.in_place)
+    assert primary_of(members) is not empty
+    assert {member.ask("GET", "celery:order") for member in members} == {"paid"}
+
+
+def test_one_that_has_lost_its_disk_says_what_to_do_while_there_is_no_other(
+    members: list[Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd tries again. Who deletes what all of them have says so."""
+    monkeypatch.setattr(redis_failover, "CHOICE_SECONDS", 1)
+    first = members[0]
+    for member in members:
+        member.kill()
+    shutil.rmtree(first.data)
+    first.data.mkdir()
+    first.start("sentinel")
+    with pytest.raises(
+        redis_failover.Stuck, match=r"This Redis has no data, and would take them from redis-1 .*: itself"
+    ):
+        first.start("redis")
+    Path(first.config["data_mark"]).unlink()
+    first.start("redis")
+    wait_until(lambda: first.role() == "master")
 
 
 def test_a_server_alone_after_a_power_cut_takes_no_writes(members: list[Member]) -> None:
@@ -510,6 +582,78 @@ def test_all_of_them_go_over_to_tls_at_once_and_keep_what_they_have(members: lis
     with redis_failover.Connection(ADDRESSES[2], members[2].ports.sentinel, password, user="default") as sentinel:
         told = sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "primary")
     assert told == [second.address, str(second.ports.redis_tls)]
+
+
+@pytest.mark.parametrize("what", ["redis_primary_name", "redis_port", "redis_sentinel_port", "redis_internal_password"])
+def test_what_they_have_to_have_alike_is_changed_at_once_and_they_keep_what_they_have(
+    members: list[Member], what: str
+) -> None:
+    """And who is the primary: the Sentinels are restarted first, as by the role."""
+    members[0].kill("redis")
+    second = primary_of(members[1:])
+    members[0].start("redis")
+    wait_until(members[0].in_place)
+    wait_until(lambda: second.ask("SET", "celery:order", "paid"))
+    wait_until(lambda: all(member.ask("GET", "celery:order") for member in members))
+    wait_until(lambda: {member.failover.views()[0].epoch for member in members} == {1})
+    value = free_port() if what.endswith("port") else "another"
+    for member in members:
+        member.write(None, **{what: value})
+
+    for name in ("sentinel", "redis"):
+        for member in members:
+            member.kill(name)
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda member, name=name: member.start(name), members))
+    for member in members:
+        wait_until(member.in_place)
+    wait_until(lambda: not any(member.failover.why_not_replaceable() for member in members))
+    assert primary_of(members) is second
+    assert {member.ask("GET", "celery:order") for member in members} == {"paid"}
+
+
+def test_one_that_none_of_the_others_understands_is_not_in_its_place(members: list[Member]) -> None:
+    """Its own Sentinel calls it the primary, and so it is, without writes; the others have chosen another one."""
+    first = members[0]
+    first.write(None, redis_internal_password="another")
+    for name in ("sentinel", "redis"):
+        first.kill(name)
+        first.start(name)
+    wait_until(lambda: first.role() == "master")
+    assert [(view.sentinel, view.primary) for view in first.failover.views()] == [(first.address, first.address)]
+    assert not first.in_place()
+    wait_until(lambda: all(member.in_place() for member in members[1:]))
+
+
+@pytest.mark.parametrize("at_first", [0, 1])
+def test_one_redis_takes_writes_while_it_becomes_three_when_it_needs_no_replica_at_first(
+    tmp_path: Path, at_first: int
+) -> None:
+    """The next run has it need one, and refuses none."""
+    members = three_that_never_ran(tmp_path)
+    first = members[0]
+    try:
+        for member in members:
+            member.write(None, redis_min_replicas_to_write=at_first)
+        first.start()
+        wait_until(first.in_place)
+        assert is_refused(lambda: first.ask("SET", "celery:order", "paid"), "NOREPLICAS") is (at_first == 1)
+        for member in members[1:]:
+            member.start()
+            wait_until(member.in_place)
+        wait_until(lambda: first.ask("SET", "celery:order", "paid"))
+        wait_until(lambda: not any(member.failover.why_not_replaceable() for member in members))
+        for member in members:
+            member.write(None)
+            member.failover.leave()
+            member.kill("redis")
+            member.start("redis")
+            wait_until(member.in_place)
+            wait_until(lambda: primary_of(members).ask("SET", "celery:next", "paid"))
+        assert {member.ask("CONFIG", "GET", "min-replicas-to-write")[1] for member in members} == {"1"}
+        wait_until(lambda: {member.ask("GET", "celery:order") for member in members} == {"paid"})
+    finally:
+        end(members)
 
 
 def test_the_status_names_each_member(group: list[Member]) -> None:

@@ -47,6 +47,7 @@ class FilterModule:
             "rabbitmq_amount_bytes": rabbitmq.amount_bytes,
             "rabbitmq_memory_bytes": rabbitmq.memory_bytes,
             "rabbitmq_url": rabbitmq.url,
+            "redis_agreement": redis.agreement,
             "redis_memory_bytes": redis.memory_bytes,
             "redis_url": redis.url,
             "release_links": placed.release_links,

@@ -149,8 +149,14 @@ class Host:
             if "/etc/redis/failover.conf" in settings.get("include", []):
                 known["redis_is_member"] = True
                 # Written when it was started: what runs, whatever a run that was cut off has written since.
-                started = lines(self.root / "var/lib/redis/failover/replication.conf", " ")
-                known["redis_members_speak_tls"] = "yes" in started.get("tls-replication", [])
+                known["redis_members_agreed"] = {}
+                for who, name in (("redis", "replication"), ("sentinel", "sentinel")):
+                    started = self.root / f"var/lib/redis/failover/{name}.conf"
+                    text = started.read_text(encoding="utf-8") if started.is_file() else ""
+                    if who == "redis":
+                        known["redis_members_speak_tls"] = "tls-replication yes" in text.splitlines()
+                    if agreed := re.search(r"^# agreement (\w+)$", text, re.MULTILINE):
+                        known["redis_members_agreed"][who] = agreed[1]
             if (self.root / f"etc/systemd/system/multi-user.target.wants/{service}.service").is_symlink():
                 self._memory(known, service, settings.get("maxmemory"))
         if found := re.fullmatch(r"postgresql@(\d+)-(\w+)", service):

@@ -42,7 +42,7 @@ certificates_left:
   type: bool
   returned: success
 redis_goes_over:
-  description: Whether the host's Redis, one of several, goes over to TLS with the others, or back.
+  description: Whether the host's Redis, one of several, goes over to another agreement with the others, as to TLS or back.
   type: bool
   returned: then
 left:

@@ -49,7 +49,7 @@ class Found(NamedTuple):
     redis_left: tuple[str, ...] = ()
     """The instances of Redis that the cache leaves in this run."""
     redis_goes_over: bool = False
-    """Whether the host's Redis, one of several, goes over to TLS with the others, or back."""
+    """Whether the host's Redis, one of several, goes over to another agreement with the others, as to TLS or back."""
     has_left: bool = False
     """Whether the host is to leave, and nothing of the application is there."""
     certificates_left: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable
 from urllib.parse import quote
@@ -71,6 +73,29 @@ def memory_bytes(maxmemory: str, percent: int, host_megabytes: int) -> int:
     if not found:
         raise ValueError(f"{maxmemory!r} is no amount of memory")
     return int(found[1]) * UNITS[(found[2] or "").lower()]
+
+
+def agreement(
+    primary_name: str, port: int, tls_port: int, sentinel_port: int, sentinel_tls_port: int, tls: bool, password: str
+) -> dict[str, str]:
+    """Tells what servers that replace each other have to have alike from anything else: they do not understand each other without.
+
+    Args:
+        primary_name: what the Sentinels call the primary.
+        port: of Redis, in clear text.
+        tls_port: of Redis.
+        sentinel_port: of the Sentinels, in clear text.
+        sentinel_tls_port: of the Sentinels.
+        tls: whether they speak TLS to each other.
+        password: of the members' users.
+
+    Returns:
+        A text of what the Sentinels have to have alike, and one of what Redis has to: a new name of the primary restarts no Redis.
+    """
+    ports = (tls_port, sentinel_tls_port) if tls else (port, sentinel_port)
+    redis = [int(ports[0]), bool(tls), password]
+    told = {"sentinel": [primary_name, int(ports[1]), *redis], "redis": redis}
+    return {who: hashlib.sha256(json.dumps(what).encode()).hexdigest() for who, what in told.items()}
 
 
 def url(servers: Iterable[str], user: str, password: str, database: int, query: str = "") -> str:

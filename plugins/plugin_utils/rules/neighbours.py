@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.stockpot.stack.plugins.plugin_utils import rabbitmq as rabbit
+from ansible_collections.stockpot.stack.plugins.plugin_utils.redis import agreement
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules.memory import CACHE, OVERHEAD, Share, limit_megabytes
 
 # System users and groups that an application has beside its own name.
@@ -41,6 +42,8 @@ class Wanted(NamedTuple):
     redis_member: str
     redis_tls: bool
     """Whether its Redis speaks TLS, with the other members too."""
+    redis_agreement: dict[str, str]
+    """Tells what all members have to have alike, their Sentinels and their Redis; empty where its Redis is none of several."""
     rabbitmq: dict[str, tuple[str, str]]
     """What it gives RabbitMQ, which all applications of a host share: by setting, the variable and the value."""
     rabbitmq_node: str
@@ -92,6 +95,7 @@ def wanted(application: str, host: str, right: Mapping[str, Mapping[str, Any]], 
         redis_members=redis.get("redis_members", []),
         redis_member=redis.get("redis_member_address", ""),
         redis_tls=redis.get("redis_tls", False),
+        redis_agreement=agreement_of(redis) if redis.get("redis_members") else {},
         rabbitmq=_rabbitmq_settings(right["rabbitmq"], facts) if "rabbitmq" in right else {},
         rabbitmq_node=rabbit.node(right["rabbitmq"]) if "rabbitmq" in right else "",
     )
@@ -102,6 +106,19 @@ def redis_service(given: Mapping[str, Any]) -> str:
     return f"redis-server@{given['redis_instance']}" if given["redis_instance"] else "redis-server"
 
 
+def agreement_of(given: Mapping[str, Any]) -> dict[str, str]:
+    """What the role redis with these arguments has its members agree on."""
+    return agreement(
+        given["redis_primary_name"],
+        given["redis_port"],
+        given["redis_tls_port"],
+        given["redis_sentinel_port"],
+        given["redis_sentinel_tls_port"],
+        given["redis_tls"],
+        given["redis_internal_password"],
+    )
+
+
 def cache_moves(want: Wanted, found: Mapping[str, Any]) -> bool:
     """Whether the cache is to have a Redis of its own, and its user is still in the one that it has left."""
     known = found["applications"].get(want.application, {}).get("redis", {})
@@ -110,10 +127,14 @@ def cache_moves(want: Wanted, found: Mapping[str, Any]) -> bool:
 
 
 def members_go_over(want: Wanted, found: Mapping[str, Any]) -> bool:
-    """Whether this Redis, one of several, is to speak TLS to the others and does not yet, or the other way round."""
+    """Whether this Redis, one of several, is to have what all of them have to have alike, and runs with something else: TLS or none,
+    another port, another password between them, another name of the primary."""
     known = found["applications"].get(want.application, {})
     is_member = bool(want.redis_members) and known.get("redis_is_member", False)
-    return is_member and known.get("redis_members_speak_tls", False) != want.redis_tls
+    # Those that an older version has written tell nothing.
+    agreed = want.redis_agreement | known.get("redis_members_agreed", {})
+    speaks_tls = known.get("redis_members_speak_tls", False)
+    return is_member and (agreed != want.redis_agreement or speaks_tls != want.redis_tls)
 
 
 def left(want: Wanted, found: Mapping[str, Any]) -> list[str]:

@@ -39,10 +39,11 @@ CATCH_UP_SECONDS = 10.0
 HAND_OVER_SECONDS = 30.0
 # For a replica to have everything from its primary again.
 IN_PLACE_SECONDS = 600.0
-# What of its file is the Sentinel's own knowledge; the rest is Ansible's.
+# What of its file is the Sentinel's own knowledge; the rest is Ansible's. Of most of it the next word is the primary's name.
 KNOWLEDGE = re.compile(
     r"sentinel (myid|current-epoch|config-epoch|leader-epoch|known-replica|known-sentinel)\b", re.IGNORECASE
 )
+OF_NO_PRIMARY = ("myid", "current-epoch")
 MONITOR = re.compile(r"sentinel monitor \S+ (\S+) \d+ \d+", re.IGNORECASE)
 
 
@@ -116,8 +117,9 @@ class Failover:
 
     Args:
         config: what Ansible wrote: primary_name, quorum, own (this member's address), members (name, address), port, sentinel_port,
-            authority (the file of what TLS trusts; empty for clear text), password (of the user sentinel), data, replication_file,
-            sentinel_template, sentinel_file.
+            agreement (by redis and sentinel another text for other things that all members have to have alike),
+            authority (the file of what TLS trusts; empty for clear text), password (of the user sentinel), data, data_mark (a file that is
+            there once there were data), replication_file, sentinel_template, sentinel_file.
         say: prints a sentence.
     """
 
@@ -178,34 +180,58 @@ class Failover:
         # Here, and not in Ansible's file: the next run looks how the Redis that runs speaks to the others.
         over_tls = "tls-replication yes\n" if self.tls else ""
         line = "" if primary == self.own else f"replicaof {primary} {self.config['port']}\n"
-        write(path, f"# Written by redis-failover at every start of Redis.\n{over_tls}{line}")
+        agreement = f"# agreement {self.config['agreement']['redis']}\n"
+        write(path, f"# Written by redis-failover at every start of Redis.\n{agreement}{over_tls}{line}")
 
     def _primary(self) -> str:
         began = time.monotonic()
         while True:
             views, seconds = self.views(), time.monotonic() - began
-            if self.are_most(views):
-                primary, epoch = views[0].primary, views[0].epoch
-                if primary != self.own or self._has_data() or epoch == 0:
+            primary = views[0].primary if views else self._remembered() or self.config["members"][0]["address"]
+            if self.has_lost_data():
+                # Beside a primary that is there: without one the Sentinels could choose this Redis, as good as any after a power cut.
+                if primary != self.own and self._is_primary(primary):
                     return primary
-                if seconds > CHOICE_SECONDS:
-                    raise Stuck(
-                        "This Redis has no data, but the Sentinels call it the primary, so its replicas would lose theirs. Let another "
-                        f"member be the primary: `redis-cli -h {self.own} -p {self.config['sentinel_port']}"
-                        f"{' --tls --cacert ' + self.config['authority'] if self.tls else ''} SENTINEL FAILOVER "
-                        f"{self.config['primary_name']}` as the user sentinel."
-                    )
+            elif self.are_most(views):
+                has_nobody = not any(view.epoch or view.replicas for view in views)
+                if primary != self.own or self._has_data() or has_nobody:
+                    return primary
             elif not any(view.others for view in views) and not self._knows_others():
                 # The first deployment: there is nobody to be asked.
-                return views[0].primary if views else self.config["members"][0]["address"]
+                return primary
             elif seconds > MAJORITY_SECONDS:
-                primary = views[0].primary if views else self._remembered() or self.config["members"][0]["address"]
                 self.say(
                     f"Only {len(views)} of {len(self.names)} Sentinels answer; the last primary that is known here is taken. "
                     "As long as a primary has no replica it takes no writes."
                 )
                 return primary
+            if seconds > CHOICE_SECONDS:
+                raise Stuck(
+                    f"This Redis has no data, and would take them from {self._named(primary)}, the primary as far as is known here"
+                    + (": itself" if primary == self.own else ", which does not answer as that")
+                    + ". It starts beside another primary: have the others run, which choose one; or have them do so by `redis-cli -h "
+                    f"{self.own} -p {self.config['sentinel_port']}{' --tls --cacert ' + self.config['authority'] if self.tls else ''} "
+                    f"SENTINEL FAILOVER {self.config['primary_name']}` as the user sentinel. Where nobody needs what the members had, "
+                    f"remove {self.config['data_mark']} on one that shall begin with nothing."
+                )
             time.sleep(POLL_SECONDS)
+
+    def _is_primary(self, address: str) -> bool:
+        """Whether a member's Redis answers, as a primary."""
+        try:
+            return self.replication(address)["role"] == "master"
+        except (OSError, Refused):
+            return False
+
+    def mark_data(self) -> None:
+        """Remembers, elsewhere than where it has them, that this Redis has data. As root; done again it changes nothing."""
+        if self._has_data():
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.config["data_mark"], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+
+    def has_lost_data(self) -> bool:
+        """Whether it had some: its disk is another one, or not mounted."""
+        return Path(self.config["data_mark"]).exists() and not self._has_data()
 
     def _has_data(self) -> bool:
         return any(Path(self.config["data"], "appendonlydir").glob("*.manifest"))
@@ -293,18 +319,26 @@ class Failover:
             views = self.views()
             primary = views[0].primary if views else config["members"][0]["address"]
         port = str(config["port"])
-        # Those that speak TLS now have other ports than before.
+        # Those that speak TLS now have other ports than before, or an operator has changed them; and what the primary is called.
         ports = {"known-replica": port, "known-sentinel": str(config["sentinel_port"])}
-        known = [line for line in self._knowledge() if self._is_member(line, ports)]
+        known = [self._renamed(line) for line in self._knowledge() if self._is_member(line, ports)]
         text = Path(config["sentinel_template"]).read_text(encoding="utf-8")
         monitor = f"sentinel monitor {config['primary_name']} {primary} {port} {config['quorum']}"
-        write(Path(config["sentinel_file"]), "\n".join([text.rstrip("\n"), monitor, *known, ""]))
+        agreement = f"# agreement {config['agreement']['sentinel']}"
+        write(Path(config["sentinel_file"]), "\n".join([text.rstrip("\n"), agreement, monitor, *known, ""]))
 
     def _is_member(self, line: str, ports: Mapping[str, str]) -> bool:
         """Whether a line is about no other server than the members, at the ports that they have."""
         words = line.split()
         port = ports.get(words[1].lower())
         return port is None or (words[3] in self.names and words[3] != self.own and words[4] == port)
+
+    def _renamed(self, line: str) -> str:
+        """A line of what the Sentinel knows, with the name that the primary has now: it ends over one that it does not monitor."""
+        words = line.split()
+        if words[1].lower() not in OF_NO_PRIMARY:
+            words[2] = self.config["primary_name"]
+        return " ".join(words)
 
     # --- for people, and for Ansible ------------------------------------------------------------------------------------
 
@@ -327,7 +361,9 @@ class Failover:
     def is_in_place(self) -> bool:
         """Whether this Redis is what the Sentinels say: the primary, or a replica that has all of it."""
         views = self.views()
-        if not views:
+        # One that none of the others understands, as with another password than theirs, has its own Sentinel's word alone.
+        known = 1 + max((view.others for view in views), default=0)
+        if len(views) * 2 <= known:
             return False
         try:
             replication = self.replication(self.own)
@@ -343,7 +379,8 @@ class Failover:
 
     def _out_of_place(self) -> str:
         return (
-            f"Redis on this host ({self.own}) is neither the primary that the Sentinels know nor a replica that has all of it. Look at: "
+            f"Redis on this host ({self.own}) is neither the primary that the Sentinels know nor a replica that has all of it, or most "
+            "of the Sentinels do not answer it. Look at: "
             "journalctl -u redis-server -u redis-sentinel, and at the ends of /var/log/redis/*.log"
         )
 
@@ -444,6 +481,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     failover = Failover(json.loads(CONFIG.read_text(encoding="utf-8")), lambda text: print(text, flush=True))
+    failover.mark_data()
     become("redis")
     try:
         if given.what == "status":
