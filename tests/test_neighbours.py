@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from ansible_collections.stockpot.stack.plugins.modules.neighbours import Host
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import memory, neighbours
 from ansible_collections.stockpot.stack.plugins.plugin_utils.units import process_services
-from rendering import render
+from rendering import ROOT, render
 
 REDIS = {f"redis_{user}_password": "secret" for user in ("admin", "cache", "celery")}
 FACTS = {"distribution_major_version": "13", "memtotal_mb": 4000}
+NO_RABBITMQ: dict[str, list[str]] = {f"rabbitmq_{what}": [] for what in ("data", "used", "kept")}
 
 
 def put(root: Path, path: str, text: str) -> None:
@@ -28,7 +31,8 @@ def look(root: Path) -> dict[str, Any]:
     host.look()
     alone, ports = host.nginx()
     seen = {"applications": host.applications, "site_in_nginx_conf": alone, "nginx_ports": ports}
-    return {**seen, "rabbitmq_data": host.rabbitmq_data()}
+    used, kept = host.rabbitmq_used, host.rabbitmq_kept
+    return {**seen, "rabbitmq_data": host.rabbitmq_data(), "rabbitmq_used": used, "rabbitmq_kept": kept}
 
 
 @pytest.fixture
@@ -82,10 +86,14 @@ RABBITMQ = {
 }
 
 
+def of_rabbitmq(application: str, **given: Any) -> dict[str, Any]:
+    """What the role is given by an application."""
+    return {"ansible_facts": FACTS, "rabbitmq_application": application, "rabbitmq_memory": "512MB", **given}
+
+
 def test_applications_share_one_rabbitmq_and_what_it_is_given(tmp_path: Path) -> None:
     """What one would give it and another would not is refused: each run would restart it. Its memory is counted once."""
-    secrets = {f"rabbitmq_{user}_password": "secret" for user in ("admin", "celery", "monitoring")}
-    written = {"ansible_facts": FACTS, "rabbitmq_application": "shop", "rabbitmq_memory": "512MB", **secrets}
+    written = of_rabbitmq("shop")
     units = tmp_path / "etc/systemd/system"
     mark = render("rabbitmq", "mark.conf.j2", **written)
     put(tmp_path, "etc/systemd/system/rabbitmq-server.service.d/shop.conf", mark)
@@ -135,10 +143,11 @@ CLUSTER = RABBITMQ | MEMBERS | {"rabbitmq_member": "web-1"}
         ),
     ],
 )
+@pytest.mark.parametrize("template", ["mark.conf.j2", "kept.conf.j2"])
 def test_what_is_queued_is_not_left_behind_by_another_name(
-    tmp_path: Path, data: list[str], given: dict[str, Any], said: str
+    tmp_path: Path, data: list[str], given: dict[str, Any], said: str, template: str
 ) -> None:
-    mark = render("rabbitmq", "mark.conf.j2", rabbitmq_application="blog")
+    mark = render("rabbitmq", template, rabbitmq_application="blog")
     put(tmp_path, "etc/systemd/system/rabbitmq-server.service.d/blog.conf", mark)
     put(tmp_path, "etc/rabbitmq/rabbitmq.conf", "consumer_timeout = 43200000\n")
     for name in data:
@@ -146,6 +155,60 @@ def test_what_is_queued_is_not_left_behind_by_another_name(
     told = neighbours.problems(neighbours.wanted("blog", "web-1", {"rabbitmq": given}, FACTS), look(tmp_path))
     assert len(told) == bool(said)
     assert all(said in sentence and sentence.startswith("The group rabbitmq") for sentence in told)
+
+
+ABSENT = ROOT / "roles/rabbitmq/tasks/absent.yml"
+# Tasks of it, by their first words.
+START, TAKE_OUT, STOP, MARK, REMOVE = "Have it run", "Remove its users", "Stop it", "Mark that", "Remove its data"
+
+
+def taken_away(seen: dict[str, Any], *, data: bool) -> tuple[list[str], list[str]]:
+    """Which tasks run where shop is taken out of RabbitMQ, by their first words, and the files that go."""
+    loader = DataLoader()
+    tasks = loader.load_from_file(str(ABSENT), trusted_as_template=True)
+    given = {"rabbitmq_application": "shop", "app_state_remove_data": data, "__rabbitmq_neighbours": seen}
+    given |= loader.load_from_file(str(ROOT / "roles/rabbitmq/vars/main.yml"), trusted_as_template=True)
+    templar = Templar(loader=loader, variables={**given, **tasks[1]["vars"]})
+    if not templar.evaluate_conditional(tasks[1]["when"]):
+        return [], []
+    run = [task for task in tasks[1]["block"] if templar.evaluate_conditional(task["when"])]
+    files = [Path(path).name for task in run if "loop" in task for path in templar.template(task["loop"])]
+    words = (START, TAKE_OUT, STOP, MARK, REMOVE)
+    return [word for task in run for word in words if task["name"].startswith(word)], files
+
+
+@pytest.mark.parametrize(
+    ("used", "kept", "data", "run", "files"),
+    [
+        # Alone; what is kept is removed later, and nothing is done twice.
+        (["shop"], [], False, [STOP, MARK], []),
+        (["shop"], [], True, [STOP, REMOVE], ["mnesia", "shop.conf", "shop.conf"]),
+        ([], ["shop"], False, [], []),
+        ([], ["shop"], True, [STOP, REMOVE], ["mnesia", "shop.conf", "shop.conf"]),
+        ([], [], True, [], []),
+        (["blog"], [], True, [], []),
+        # Beside one that uses it.
+        (["blog", "shop"], [], False, [START, TAKE_OUT, MARK], []),
+        (["blog", "shop"], [], True, [START, TAKE_OUT, REMOVE], ["shop.conf", "shop.conf"]),
+        (["blog"], ["shop"], True, [START, TAKE_OUT, REMOVE], ["shop.conf", "shop.conf"]),
+        # Beside one that was taken away, whose queues stay.
+        (["shop"], ["blog"], False, [START, TAKE_OUT, STOP, MARK], []),
+        (["shop"], ["blog"], True, [START, TAKE_OUT, STOP, REMOVE], ["shop.conf", "shop.conf"]),
+        ([], ["blog", "shop"], True, [START, TAKE_OUT, STOP, REMOVE], ["shop.conf", "shop.conf"]),
+    ],
+)
+def test_rabbitmq_stops_with_the_last_that_uses_it_and_keeps_what_is_others(
+    tmp_path: Path, used: list[str], kept: list[str], data: bool, run: list[str], files: list[str]
+) -> None:
+    """By the marks that the role writes; the application's own goes last."""
+    for names, template in ((used, "mark.conf.j2"), (kept, "kept.conf.j2")):
+        for name in names:
+            mark = render("rabbitmq", template, **of_rabbitmq(name))
+            put(tmp_path, f"etc/systemd/system/rabbitmq-server.service.d/{name}.conf", mark)
+    seen = look(tmp_path)
+    assert (seen["rabbitmq_used"], seen["rabbitmq_kept"]) == (used, kept)
+    assert set(seen["applications"]) == set(used)
+    assert taken_away(seen, data=data) == (run, files)
 
 
 def test_several_servers_of_rabbitmq_are_one_application_s(tmp_path: Path) -> None:
@@ -222,7 +285,7 @@ def test_an_application_and_what_it_has_are_seen(seen: dict[str, Any]) -> None:
         },
         "site_in_nginx_conf": "",
         "nginx_ports": [80, 443],
-        "rabbitmq_data": [],
+        **NO_RABBITMQ,
     }
 
 
@@ -307,7 +370,7 @@ def test_a_site_that_nginx_has_alone_is_not_overwritten(tmp_path: Path) -> None:
     alone = "# Managed by Ansible (role nginx): changes here are overwritten.\nhttp {\n    upstream shop {\n    }\n}\n"
     put(tmp_path, "etc/nginx/nginx.conf", alone)
     found, ports = Host(str(tmp_path)).nginx()
-    seen = {"applications": {}, "site_in_nginx_conf": found, "nginx_ports": ports, "rabbitmq_data": []}
+    seen = {"applications": {}, "site_in_nginx_conf": found, "nginx_ports": ports, **NO_RABBITMQ}
     [problem] = neighbours.problems(wants(), seen)
     assert "run site.yml for shop first" in problem
     assert neighbours.problems(wants(application="shop"), seen) == []
@@ -339,7 +402,7 @@ SHOP = {"application": "shop", "instance": "", "redis_port": 6379, "cluster": "m
 def of_shop(redis: dict[str, list[str]], ports: dict[str, int] | None = None) -> dict[str, Any]:
     """A host on which shop has these Redis, each with its users."""
     known = {"units": [], "services": list(redis), "ports": ports or {}, "names": [], "memory": {}, "redis": redis}
-    return {"applications": {"shop": known}, "site_in_nginx_conf": "", "nginx_ports": [], "rabbitmq_data": []}
+    return {"applications": {"shop": known}, "site_in_nginx_conf": "", "nginx_ports": [], **NO_RABBITMQ}
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def test_what_another_application_has_is_refused_with_the_file_to_edit(tmp_path:
         "names": ["www.example.com"],
         "memory": {"shop-web.service": "3G"},
     }
-    seen = {"applications": {"shop": first}, "site_in_nginx_conf": "", "nginx_ports": [80, 443], "rabbitmq_data": []}
+    seen = {**preflight.NOBODY, "applications": {"shop": first}, "nginx_ports": [80, 443]}
     write_inventory(tmp_path, {})
     loader = DataLoader()
     found = preflight.look(variables_of(tmp_path, loader, {}), loader, seen)

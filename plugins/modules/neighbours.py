@@ -46,6 +46,16 @@ rabbitmq_data:
   type: list
   elements: str
   returned: success
+rabbitmq_used:
+  description: The applications that use the host's RabbitMQ.
+  type: list
+  elements: str
+  returned: success
+rabbitmq_kept:
+  description: Those that were taken away, and of which it keeps what was queued.
+  type: list
+  elements: str
+  returned: success
 nginx_ports:
   description: Where nginx listens, HTTP and HTTPS; empty where it is not this collection's.
   type: list
@@ -73,6 +83,8 @@ class Host:
         """Takes the folder that they are in."""
         self.root = Path(root)
         self.applications: dict[str, dict[str, Any]] = {}
+        self.rabbitmq_used: list[str] = []
+        self.rabbitmq_kept: list[str] = []
 
     def application(self, name: str) -> dict[str, Any]:
         """What is known of an application."""
@@ -100,8 +112,11 @@ class Host:
             for name in lines(path, "=").get("X-Application", []):
                 self._service(name, path.parent.name.removesuffix(".service.d"))
         for path in sorted(units.glob("rabbitmq-server.service.d/*.conf")):
-            for name in lines(path, "=").get("X-Application", []):
-                self._rabbitmq(self.application(name))
+            mark = lines(path, "=")
+            self.rabbitmq_used += mark.get("X-Application", [])
+            self.rabbitmq_kept += mark.get("X-Kept", [])
+        for name in self.rabbitmq_used:
+            self._rabbitmq(self.application(name))
         for path in sorted((self.root / "etc/nginx/sites").glob("*.conf")):
             names = lines(path, " ").get("server_name", [])
             self.application(path.stem)["names"] = sorted({word for line in names for word in line.rstrip(";").split()})
@@ -230,6 +245,8 @@ def main() -> None:
         certificates=host.certificates(),
         ssh=list(ssh.connection() or ()),
         rabbitmq_data=host.rabbitmq_data(),
+        rabbitmq_used=host.rabbitmq_used,
+        rabbitmq_kept=host.rabbitmq_kept,
     )
 
 

@@ -31,7 +31,12 @@ NO_TEMPLATES = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive
 # Differs from host to host: it is set beside the host.
 OF_A_HOST = ("private_address", "ansible_host")
 # What the module `neighbours` returns of a host that nobody has.
-NOBODY: dict[str, Any] = {"applications": {}, "site_in_nginx_conf": "", "nginx_ports": [], "rabbitmq_data": []}
+NOBODY: dict[str, Any] = {
+    "applications": {},
+    "site_in_nginx_conf": "",
+    "nginx_ports": [],
+    **{f"rabbitmq_{what}": [] for what in ("data", "used", "kept")},
+}
 # Whatever else is wrong with such a value will be mended with it.
 STILL_OPEN = " still says FILL_IN: "
 GROUP_VARS = Path(__file__).resolve().parents[2] / "group_vars"

@@ -263,7 +263,8 @@ def _ports(want: Wanted, name: str, known: Mapping[str, Any], taken: set[int]) -
 def _rabbitmq_data(want: Wanted, found: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
     """One RabbitMQ that becomes several, or a member that gets another name, would begin anew beside what is queued."""
     data = found["rabbitmq_data"]
-    if not (want.rabbitmq_node and known.get("rabbitmq") and data) or want.rabbitmq_node in data:
+    has_queued = bool(known.get("rabbitmq")) or want.application in found["rabbitmq_kept"]
+    if not (want.rabbitmq_node and has_queued and data) or want.rabbitmq_node in data:
         return
     ways = {
         rabbit.ALONE: f"RabbitMQ on {want.host} is to stand alone",
