@@ -15,6 +15,7 @@ from rendering import ROOT, render
 
 REDIS = {f"redis_{user}_password": "secret" for user in ("admin", "cache", "celery")}
 FACTS = {"distribution_major_version": "13", "memtotal_mb": 4000}
+DROP_INS = "etc/systemd/system/rabbitmq-server.service.d"
 NO_RABBITMQ: dict[str, list[str]] = {f"rabbitmq_{what}": [] for what in ("data", "used", "kept")}
 
 
@@ -96,7 +97,7 @@ def test_applications_share_one_rabbitmq_and_what_it_is_given(tmp_path: Path) ->
     written = of_rabbitmq("shop")
     units = tmp_path / "etc/systemd/system"
     mark = render("rabbitmq", "mark.conf.j2", **written)
-    put(tmp_path, "etc/systemd/system/rabbitmq-server.service.d/shop.conf", mark)
+    put(tmp_path, f"{DROP_INS}/shop.conf", mark)
     put(tmp_path, "etc/rabbitmq/rabbitmq.conf", render("rabbitmq", "rabbitmq.conf.j2", **written))
     (units / "multi-user.target.wants").mkdir()
     (units / "multi-user.target.wants/rabbitmq-server.service").symlink_to(
@@ -117,6 +118,16 @@ def test_applications_share_one_rabbitmq_and_what_it_is_given(tmp_path: Path) ->
     assert "/etc/ssl/services/blog/rabbitmq.pem as ssl_options.certfile" in " ".join(told)
     assert [share.megabytes for share in neighbours.shares("blog", seen, 4000)] == [732]
     assert [share.megabytes for share in neighbours.shares("blog", seen, 4000, has_rabbitmq=True)] == [0]
+
+
+def test_an_address_that_rabbitmq_writes_in_brackets_is_the_same(tmp_path: Path) -> None:
+    given = {"rabbitmq_bind_addresses": ["127.0.0.1", "fd00::5"], "rabbitmq_tls": True}
+    given["rabbitmq_certificate"] = RABBITMQ["rabbitmq_certificate"]
+    written = of_rabbitmq("shop", **given)
+    put(tmp_path, f"{DROP_INS}/shop.conf", render("rabbitmq", "mark.conf.j2", **written))
+    put(tmp_path, "etc/rabbitmq/rabbitmq.conf", render("rabbitmq", "rabbitmq.conf.j2", **written))
+    want = neighbours.wanted("blog", "web-1", {"rabbitmq": RABBITMQ | given}, FACTS)
+    assert neighbours.problems(want, look(tmp_path)) == []
 
 
 MEMBERS = {"rabbitmq_members": [{"name": f"web-{n}", "address": f"10.0.0.{n}"} for n in (1, 2, 3)]}
@@ -148,7 +159,7 @@ def test_what_is_queued_is_not_left_behind_by_another_name(
     tmp_path: Path, data: list[str], given: dict[str, Any], said: str, template: str
 ) -> None:
     mark = render("rabbitmq", template, rabbitmq_application="blog")
-    put(tmp_path, "etc/systemd/system/rabbitmq-server.service.d/blog.conf", mark)
+    put(tmp_path, f"{DROP_INS}/blog.conf", mark)
     put(tmp_path, "etc/rabbitmq/rabbitmq.conf", "consumer_timeout = 43200000\n")
     for name in data:
         put(tmp_path, f"var/lib/rabbitmq/mnesia/{name}/schema.DAT", "")
@@ -204,7 +215,7 @@ def test_rabbitmq_stops_with_the_last_that_uses_it_and_keeps_what_is_others(
     for names, template in ((used, "mark.conf.j2"), (kept, "kept.conf.j2")):
         for name in names:
             mark = render("rabbitmq", template, **of_rabbitmq(name))
-            put(tmp_path, f"etc/systemd/system/rabbitmq-server.service.d/{name}.conf", mark)
+            put(tmp_path, f"{DROP_INS}/{name}.conf", mark)
     seen = look(tmp_path)
     assert (seen["rabbitmq_used"], seen["rabbitmq_kept"]) == (used, kept)
     assert set(seen["applications"]) == set(used)
@@ -213,7 +224,7 @@ def test_rabbitmq_stops_with_the_last_that_uses_it_and_keeps_what_is_others(
 
 def test_several_servers_of_rabbitmq_are_one_application_s(tmp_path: Path) -> None:
     mark = render("rabbitmq", "mark.conf.j2", rabbitmq_application="shop")
-    put(tmp_path, "etc/systemd/system/rabbitmq-server.service.d/shop.conf", mark)
+    put(tmp_path, f"{DROP_INS}/shop.conf", mark)
     put(tmp_path, "etc/rabbitmq/rabbitmq.conf", "consumer_timeout = 43200000\n")
     (told,) = neighbours.problems(neighbours.wanted("blog", "web-1", {"rabbitmq": CLUSTER}, FACTS), look(tmp_path))
     assert told.startswith("The group rabbitmq holds several servers, but web-1 is one that shop")

@@ -40,6 +40,11 @@ def amount_bytes(amount: str) -> int:
     return int(found[1]) * UNITS[found[2] or ""]
 
 
+def listener(address: str, port: int) -> str:
+    """Where it listens, as rabbitmq.conf has it."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def url(servers: Iterable[str], user: str, password: str, vhost: str) -> str:
     """The URL of a virtual host for Celery; of several servers they are joined with semicolons.
 

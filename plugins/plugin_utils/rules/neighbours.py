@@ -143,9 +143,15 @@ def _rabbitmq_settings(given: Mapping[str, Any], facts: Mapping[str, Any]) -> di
     }
     for number, address in enumerate(given["rabbitmq_bind_addresses"], 1):
         if given["rabbitmq_clear_text"]:
-            found[f"listeners.tcp.{number}"] = ("rabbitmq_bind_addresses", f"{address}:{given['rabbitmq_port']}")
+            found[f"listeners.tcp.{number}"] = (
+                "rabbitmq_bind_addresses",
+                rabbit.listener(address, given["rabbitmq_port"]),
+            )
         if given["rabbitmq_tls"]:
-            found[f"listeners.ssl.{number}"] = ("rabbitmq_bind_addresses", f"{address}:{given['rabbitmq_tls_port']}")
+            found[f"listeners.ssl.{number}"] = (
+                "rabbitmq_bind_addresses",
+                rabbit.listener(address, given["rabbitmq_tls_port"]),
+            )
     if given["rabbitmq_tls"]:
         found["ssl_options.certfile"] = ("service_tls", given["rabbitmq_certificate"])
     return found
