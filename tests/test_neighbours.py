@@ -84,6 +84,7 @@ RABBITMQ = {
     "rabbitmq_member": "",
     "rabbitmq_tls_port": 5671,
     "rabbitmq_certificate": "/etc/ssl/services/blog/rabbitmq.pem",
+    "rabbitmq_settings": {},
 }
 
 
@@ -118,6 +119,82 @@ def test_applications_share_one_rabbitmq_and_what_it_is_given(tmp_path: Path) ->
     assert "/etc/ssl/services/blog/rabbitmq.pem as ssl_options.certfile" in " ".join(told)
     assert [share.megabytes for share in neighbours.shares("blog", seen, 4000)] == [732]
     assert [share.megabytes for share in neighbours.shares("blog", seen, 4000, has_rabbitmq=True)] == [0]
+
+
+def run_of(root: Path, application: str, *, is_recorded: bool = True, **given: Any) -> list[str]:
+    """The run of an application on a host that others share: what it is refused, by variable, or nothing and what the role writes."""
+    want = neighbours.wanted(application, "web-1", {"rabbitmq": RABBITMQ | given}, FACTS)
+    if told := neighbours.problems(want, look(root)):
+        return [sentence.split(":")[0] for sentence in told]
+    written = of_rabbitmq(application, **given)
+    mark = render("rabbitmq", "mark.conf.j2", **written)
+    if not is_recorded:
+        mark = "".join(line for line in mark.splitlines(keepends=True) if "X-Given" not in line)
+    put(root, f"{DROP_INS}/{application}.conf", mark)
+    put(root, "etc/rabbitmq/rabbitmq.conf", render("rabbitmq", "rabbitmq.conf.j2", **written))
+    return []
+
+
+@pytest.mark.parametrize(
+    ("variable", "change"),
+    [
+        ("rabbitmq_memory", {"rabbitmq_memory": "1GB"}),
+        ("rabbitmq_disk_free", {"rabbitmq_disk_free": "2GB"}),
+        ("rabbitmq_bind_addresses", {"rabbitmq_bind_addresses": ["127.0.0.1", "10.0.0.5"]}),
+        ("celery_visibility_timeout", {"rabbitmq_consumer_timeout": 7200}),
+        ("rabbitmq_settings", {"rabbitmq_settings": {"heartbeat": 30, "x": "y\\", "z": True}}),
+    ],
+)
+def test_what_several_share_is_changed_by_one_and_then_by_the_others(
+    tmp_path: Path, variable: str, change: dict[str, Any]
+) -> None:
+    """Neither is held by the other, and nobody takes a change back that another has made."""
+    assert run_of(tmp_path, "shop") == []
+    assert set(run_of(tmp_path, "blog", **change)) == {variable}, "it comes to what is there"
+    assert run_of(tmp_path, "blog") == []
+    assert run_of(tmp_path, "shop", **change) == []
+    assert run_of(tmp_path, "shop", **change) == [], "again, before the other has followed"
+    assert set(run_of(tmp_path, "blog")) == {variable}
+    assert run_of(tmp_path, "blog", **change) == []
+    assert run_of(tmp_path, "shop", **change) == []
+    assert run_of(tmp_path, "blog") == [], "and back"
+    assert set(run_of(tmp_path, "shop", **change)) == {variable}
+
+
+def test_what_no_run_has_asked_for_is_written_over(tmp_path: Path) -> None:
+    """Somebody changed it by hand."""
+    assert (run_of(tmp_path, "shop"), run_of(tmp_path, "blog")) == ([], [])
+    path = tmp_path / "etc/rabbitmq/rabbitmq.conf"
+    path.write_text(path.read_text().replace("512000000", "700000000") + "channel_max = 5\n")
+    assert run_of(tmp_path, "blog") == []
+
+
+def test_an_application_of_which_no_wish_is_known_is_taken_to_want_what_is_there(tmp_path: Path) -> None:
+    """A run from before marks had it."""
+    other = {"rabbitmq_memory": "1GB"}
+    assert run_of(tmp_path, "shop", is_recorded=False) == run_of(tmp_path, "blog", is_recorded=False) == []
+    assert run_of(tmp_path, "shop", **other) == ["rabbitmq_memory"]
+    assert run_of(tmp_path, "shop") == run_of(tmp_path, "shop", **other) == []
+
+
+def test_a_certificate_that_no_other_can_show_is_refused(tmp_path: Path) -> None:
+    assert (run_of(tmp_path, "shop"), run_of(tmp_path, "blog")) == ([], [])
+    tls = {"rabbitmq_tls": True, "rabbitmq_clear_text": False}
+    assert "service_tls" in run_of(tmp_path, "shop", **tls)
+
+
+def test_what_was_taken_away_holds_nobody_but_several_servers(tmp_path: Path) -> None:
+    """Its queues are in the one that is there."""
+    assert (run_of(tmp_path, "shop"), run_of(tmp_path, "blog")) == ([], [])
+    put(tmp_path, f"{DROP_INS}/shop.conf", render("rabbitmq", "kept.conf.j2", **of_rabbitmq("shop")))
+    assert run_of(tmp_path, "wiki", rabbitmq_memory="1GB") == ["rabbitmq_memory"]
+    assert run_of(tmp_path, "blog", rabbitmq_memory="1GB") == []
+    assert run_of(tmp_path, "blog", rabbitmq_memory="2GB") == []
+    assert run_of(tmp_path, "shop") == ["rabbitmq_memory"], "it comes back to what is there"
+    cluster = {key: CLUSTER[key] for key in ("rabbitmq_members", "rabbitmq_member")}
+    assert run_of(tmp_path, "blog", **cluster) == [
+        "The group rabbitmq holds several servers, but web-1 is one that shop shares, or has queued tasks in"
+    ]
 
 
 def test_an_address_that_rabbitmq_writes_in_brackets_is_the_same(tmp_path: Path) -> None:
@@ -158,7 +235,7 @@ CLUSTER = RABBITMQ | MEMBERS | {"rabbitmq_member": "web-1"}
 def test_what_is_queued_is_not_left_behind_by_another_name(
     tmp_path: Path, data: list[str], given: dict[str, Any], said: str, template: str
 ) -> None:
-    mark = render("rabbitmq", template, rabbitmq_application="blog")
+    mark = render("rabbitmq", template, **of_rabbitmq("blog"))
     put(tmp_path, f"{DROP_INS}/blog.conf", mark)
     put(tmp_path, "etc/rabbitmq/rabbitmq.conf", "consumer_timeout = 43200000\n")
     for name in data:
@@ -223,7 +300,7 @@ def test_rabbitmq_stops_with_the_last_that_uses_it_and_keeps_what_is_others(
 
 
 def test_several_servers_of_rabbitmq_are_one_application_s(tmp_path: Path) -> None:
-    mark = render("rabbitmq", "mark.conf.j2", rabbitmq_application="shop")
+    mark = render("rabbitmq", "mark.conf.j2", **of_rabbitmq("shop"))
     put(tmp_path, f"{DROP_INS}/shop.conf", mark)
     put(tmp_path, "etc/rabbitmq/rabbitmq.conf", "consumer_timeout = 43200000\n")
     (told,) = neighbours.problems(neighbours.wanted("blog", "web-1", {"rabbitmq": CLUSTER}, FACTS), look(tmp_path))
@@ -292,6 +369,7 @@ def test_an_application_and_what_it_has_are_seen(seen: dict[str, Any]) -> None:
                 "redis": {"redis-server": ["default", "admin", "cache", "celery", "reload"]},
                 "redis_remains": [],
                 "rabbitmq": {},
+                "rabbitmq_given": {},
             }
         },
         "site_in_nginx_conf": "",

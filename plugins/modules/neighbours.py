@@ -34,7 +34,8 @@ applications:
   description: >-
     For each application its C(units), a program of supervisor's among them as the unit of its name, its C(services) (Redis and PostgreSQL), C(ports) as variable and number, C(names) of its site,
     C(memory), what those of them that start with the host may take, by unit as their configuration writes it, C(redis), by unit
-    the users of each of its Redis, C(redis_remains), those of them without configuration, and C(rabbitmq), the settings of the RabbitMQ that it uses beside others.
+    the users of each of its Redis, C(redis_remains), those of them without configuration, C(rabbitmq), the settings of the RabbitMQ that it uses beside others,
+    and C(rabbitmq_given), those that its last run has asked for.
   type: dict
   returned: success
 site_in_nginx_conf:
@@ -97,6 +98,7 @@ class Host:
             "redis": {},
             "redis_remains": [],
             "rabbitmq": {},
+            "rabbitmq_given": {},
         }
         return self.applications.setdefault(name, empty)
 
@@ -115,8 +117,11 @@ class Host:
             mark = lines(path, "=")
             self.rabbitmq_used += mark.get("X-Application", [])
             self.rabbitmq_kept += mark.get("X-Kept", [])
-        for name in self.rabbitmq_used:
-            self._rabbitmq(self.application(name))
+            for name in mark.get("X-Application", []):
+                # Quoted: a backslash at its end would take the next line for a part of it.
+                given = "\n".join(line.removeprefix('"').removesuffix('"') for line in mark.get("X-Given", []))
+                self.application(name)["rabbitmq_given"] = dict(_pairs(given, " = "))
+                self._rabbitmq(self.application(name))
         for path in sorted((self.root / "etc/nginx/sites").glob("*.conf")):
             names = lines(path, " ").get("server_name", [])
             self.application(path.stem)["names"] = sorted({word for line in names for word in line.rstrip(";").split()})

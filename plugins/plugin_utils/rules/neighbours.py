@@ -154,6 +154,10 @@ def _rabbitmq_settings(given: Mapping[str, Any], facts: Mapping[str, Any]) -> di
             )
     if given["rabbitmq_tls"]:
         found["ssl_options.certfile"] = ("service_tls", given["rabbitmq_certificate"])
+    # The first two are the role's own unless it is given others.
+    settings = {"heartbeat": 60, "log.file.level": "info", **given["rabbitmq_settings"]}
+    for name, value in settings.items():
+        found[name] = ("rabbitmq_settings", (str(value).lower() if isinstance(value, bool) else str(value)).strip())
     return found
 
 
@@ -174,8 +178,8 @@ def problems(want: Wanted, found: Mapping[str, Any]) -> list[str]:
             *_services(want, name, known, taken),
             *_ports(want, name, known, taken),
             *_site(want, name, known),
-            *_rabbitmq(want, name, known),
         ]
+    told += _rabbitmq(want, found, others, own)
     return [*told, *_nginx(want, found, others), *_rabbitmq_data(want, found, own)]
 
 
@@ -283,25 +287,49 @@ def _rabbitmq_data(want: Wanted, found: Mapping[str, Any], known: Mapping[str, A
     )
 
 
-def _rabbitmq(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:
-    theirs = known.get("rabbitmq", {})
-    if not want.rabbitmq or not theirs:
+def _rabbitmq(
+    want: Wanted, found: Mapping[str, Any], others: Mapping[str, Any], own: Mapping[str, Any]
+) -> Iterator[str]:
+    """What the host's RabbitMQ has of others that share it. A change that is this application's own is theirs to follow, by their next run."""
+    sharing = {name: known for name, known in others.items() if known.get("rabbitmq")}
+    kept = [name for name in found["rabbitmq_kept"] if name != want.application]
+    if not want.rabbitmq or not (sharing or kept):
         return
     if want.rabbitmq_node != rabbit.ALONE:
         yield (
-            f"The group rabbitmq holds several servers, but {want.host} is one that {name}, another application there, shares: several are one "
-            "application's. Take other servers, or leave one in the group."
+            f"The group rabbitmq holds several servers, but {want.host} is one that {', '.join([*sharing, *kept])} shares, or has queued tasks in: "
+            "several are one application's. Take other servers, or leave one in the group."
         )
         return
-    listening = {key for key in theirs if key.startswith(("listeners.tcp.", "listeners.ssl.", "ssl_options.certfile"))}
-    for key in sorted(want.rabbitmq.keys() | listening):
-        unwanted = "rabbitmq_bind_addresses" if key.startswith("listeners.tcp.") else "service_tls"
-        variable, ours = want.rabbitmq.get(key, (unwanted, "nothing"))
-        if ours != theirs.get(key, "nothing"):
-            yield (
-                f"{variable}: this run would give RabbitMQ on {want.host} {ours} as {key}, but {name}, another application there, which shares it, gave "
-                f"it {theirs.get(key, 'nothing')}: set the same for both."
+    live = next(iter(sharing.values()), {}).get("rabbitmq", {})
+    before = own.get("rabbitmq_given", {})
+    for key in sorted(want.rabbitmq.keys() | live.keys()) if sharing else ():
+        variable, ours = want.rabbitmq.get(key, (_unwanted(key), ""))
+        # A certificate is one application's: no other could follow.
+        is_own_change = bool(before) and ours != before.get(key, "") and variable != "service_tls"
+        if not variable or ours == live.get(key, "") or is_own_change:
+            continue
+        names = [name for name, known in sharing.items() if (known.get("rabbitmq_given") or live).get(key, "") != ours]
+        if names:
+            who = (
+                "another application there, which shares"
+                if len(names) == 1
+                else "other applications there, which share"
             )
+            later = " Another value for all is set after that: by the one who runs first, then by the others."
+            yield (
+                f"{variable}: this run would give RabbitMQ on {want.host} {ours or 'nothing'} as {key}, but {', '.join(names)}, {who} it, gave it "
+                f"{live.get(key, 'nothing')}: set the same here.{later if variable != 'service_tls' else ''}"
+            )
+
+
+def _unwanted(key: str) -> str:
+    """The variable of a setting that this application gives no value; empty for one that goes with others."""
+    if key.startswith("listeners.tcp."):
+        return "rabbitmq_bind_addresses"
+    if key.startswith(("listeners.ssl.", "ssl_options.certfile")):
+        return "service_tls"
+    return "" if rabbit.OWN_SETTINGS.fullmatch(key) else "rabbitmq_settings"
 
 
 def _site(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:
