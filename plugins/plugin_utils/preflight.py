@@ -59,6 +59,8 @@ class Found(NamedTuple):
     """Whether the host is to leave, and nothing of the application is there."""
     certificates_left: bool = False
     """Whether the host renews certificates that are wanted no more."""
+    rabbitmq_left: bool = False
+    """Whether the host's RabbitMQ was the application's broker and is no more."""
 
 
 def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, Any] = NOBODY) -> Found:
@@ -114,6 +116,7 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
         goes_over,
         has_left,
         bool(roles) and "certificates" not in roles and application in seen.get("certificates", ()),
+        "rabbitmq" not in roles and application in seen["rabbitmq_used"],
     )
 
 

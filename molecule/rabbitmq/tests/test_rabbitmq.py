@@ -435,6 +435,28 @@ def test_a_mistake_is_refused_before_any_change(host_name: str, converge_again: 
     assert "vault_rabbitmq_celery_password is missing" in said
 
 
+@pytest.mark.on("rabbitmq-bookworm")
+def test_redis_is_the_broker_again_and_rabbitmq_comes_back_with_what_it_had(
+    host: Host, host_name: str, shop: Shop, converge_again: Callable[..., Any], wait_until: Wait
+) -> None:
+    """It stops when the application does without it, and not before."""
+
+    def works() -> bool:
+        order = shop.order()
+        return bool(wait_until(lambda: shop.state(order) == "paid"))
+
+    back = converge_again("-e", "celery_broker=redis", limit=host_name)
+    assert back.returncode == 0, back.stdout
+    assert not host.service("rabbitmq-server").is_running
+    assert not host.service("rabbitmq-server").is_enabled
+    assert host.file("/var/lib/rabbitmq/mnesia/rabbit@localhost").is_directory
+    assert works()
+    again = converge_again(limit=host_name)
+    assert again.returncode == 0, again.stdout
+    assert host.service("rabbitmq-server").is_running
+    assert works()
+
+
 def test_it_is_taken_away_and_comes_back_with_what_waits(
     host: Host, host_name: str, shop: Shop, converge_again: Callable[..., Any], wait_until: Wait
 ) -> None:
