@@ -124,7 +124,8 @@ class Broker:
     def log_in(self, port: int, user: str, password: str) -> SimpleNamespace:
         def ask(method: str, *path: str) -> Any:
             known = [entry for entry in self.users if entry["name"] == user]
-            if not known or not is_password(password, known[0]):
+            # Nobody gets in without a password.
+            if not known or not password or not is_password(password, known[0]):
                 raise Refused("Not_Authorized")
             if method == "DELETE":
                 kept = [entry for entry in getattr(self, path[0]) if entry["name"] != path[1]]
