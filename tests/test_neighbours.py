@@ -140,7 +140,6 @@ def run_of(root: Path, application: str, *, is_recorded: bool = True, **given: A
     [
         ("rabbitmq_memory", {"rabbitmq_memory": "1GB"}),
         ("rabbitmq_disk_free", {"rabbitmq_disk_free": "2GB"}),
-        ("rabbitmq_bind_addresses", {"rabbitmq_bind_addresses": ["127.0.0.1", "10.0.0.5"]}),
         ("celery_visibility_timeout", {"rabbitmq_consumer_timeout": 7200}),
         ("rabbitmq_settings", {"rabbitmq_settings": {"heartbeat": 30, "x": "y\\", "z": True}}),
     ],
@@ -159,6 +158,24 @@ def test_what_several_share_is_changed_by_one_and_then_by_the_others(
     assert run_of(tmp_path, "shop", **change) == []
     assert run_of(tmp_path, "blog") == [], "and back"
     assert set(run_of(tmp_path, "shop", **change)) == {variable}
+
+
+def test_no_application_shuts_an_address_that_another_is_reached_at(tmp_path: Path) -> None:
+    """One more is opened by any; it is shut when the other's wish for it is gone."""
+    both = {"rabbitmq_bind_addresses": ["127.0.0.1", "10.0.0.5"]}
+    third = {"rabbitmq_bind_addresses": ["127.0.0.1", "10.0.0.7", "10.0.0.5"]}
+    assert run_of(tmp_path, "shop") == run_of(tmp_path, "blog") == run_of(tmp_path, "shop", **both) == []
+    assert run_of(tmp_path, "blog") == ["rabbitmq_bind_addresses"]
+    assert run_of(tmp_path, "blog", **both) == []
+    assert run_of(tmp_path, "shop") == ["rabbitmq_bind_addresses"]
+    want = neighbours.wanted("shop", "web-1", {"rabbitmq": RABBITMQ}, FACTS)
+    (told,) = neighbours.problems(want, look(tmp_path))
+    assert "listen on 10.0.0.5:5672 no more, which blog" in told
+    assert run_of(tmp_path, "shop", **third) == [], "in another place of the list"
+    mark = tmp_path / DROP_INS / "blog.conf"
+    mark.write_text("".join(line for line in mark.read_text().splitlines(keepends=True) if "10.0.0.5" not in line))
+    assert run_of(tmp_path, "shop") == []
+    assert run_of(tmp_path, "blog", **both) == [], "it asks for it again"
 
 
 def test_what_no_run_has_asked_for_is_written_over(tmp_path: Path) -> None:

@@ -302,14 +302,19 @@ def _rabbitmq(
         )
         return
     live = next(iter(sharing.values()), {}).get("rabbitmq", {})
+    asked = {name: known.get("rabbitmq_given") or live for name, known in sharing.items()}
     before = own.get("rabbitmq_given", {})
+    listens = {value for key, (_, value) in want.rabbitmq.items() if key.startswith("listeners.")}
     for key in sorted(want.rabbitmq.keys() | live.keys()) if sharing else ():
         variable, ours = want.rabbitmq.get(key, (_unwanted(key), ""))
         # A certificate is one application's: no other could follow.
         is_own_change = bool(before) and ours != before.get(key, "") and variable != "service_tls"
-        if not variable or ours == live.get(key, "") or is_own_change:
+        if not variable or ours == live.get(key, ""):
             continue
-        names = [name for name, known in sharing.items() if (known.get("rabbitmq_given") or live).get(key, "") != ours]
+        if is_own_change:
+            yield from _shut(want, variable, live.get(key, ""), asked) if live.get(key) not in listens else ()
+            continue
+        names = [name for name, given in asked.items() if given.get(key, "") != ours]
         if names:
             who = (
                 "another application there, which shares"
@@ -320,6 +325,17 @@ def _rabbitmq(
             yield (
                 f"{variable}: this run would give RabbitMQ on {want.host} {ours or 'nothing'} as {key}, but {', '.join(names)}, {who} it, gave it "
                 f"{live.get(key, 'nothing')}: set the same here.{later if variable != 'service_tls' else ''}"
+            )
+
+
+def _shut(want: Wanted, variable: str, address: str, asked: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Others may be reached there by their workers at this moment."""
+    for name, given in asked.items():
+        if address in (value for key, value in given.items() if key.startswith("listeners.")):
+            yield (
+                f"{variable}: this run would have RabbitMQ on {want.host} listen on {address} no more, which {name}, another application there, "
+                f"asked for: keep it here. If {name} needs it no more, take that line out of "
+                f"/etc/systemd/system/rabbitmq-server.service.d/{name}.conf on {want.host} first."
             )
 
 
