@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from ansible_collections.stockpot.stack.plugins.modules.neighbours import Host
 from ansible_collections.stockpot.stack.plugins.plugin_utils.rules import memory, neighbours
 from ansible_collections.stockpot.stack.plugins.plugin_utils.units import process_services
-from rendering import render
+from rendering import ROOT, render
 
 REDIS = {f"redis_{user}_password": "secret" for user in ("admin", "cache", "celery")}
 FACTS = {"distribution_major_version": "13", "memtotal_mb": 4000}
+DROP_INS = "etc/systemd/system/rabbitmq-server.service.d"
+NO_RABBITMQ: dict[str, list[str]] = {f"rabbitmq_{what}": [] for what in ("data", "used", "kept")}
 
 
 def put(root: Path, path: str, text: str) -> None:
@@ -28,7 +32,8 @@ def look(root: Path) -> dict[str, Any]:
     host.look()
     alone, ports = host.nginx()
     seen = {"applications": host.applications, "site_in_nginx_conf": alone, "nginx_ports": ports}
-    return {**seen, "rabbitmq_data": host.rabbitmq_data()}
+    used, kept = host.rabbitmq_used, host.rabbitmq_kept
+    return {**seen, "rabbitmq_data": host.rabbitmq_data(), "rabbitmq_used": used, "rabbitmq_kept": kept}
 
 
 @pytest.fixture
@@ -79,16 +84,21 @@ RABBITMQ = {
     "rabbitmq_member": "",
     "rabbitmq_tls_port": 5671,
     "rabbitmq_certificate": "/etc/ssl/services/blog/rabbitmq.pem",
+    "rabbitmq_settings": {},
 }
+
+
+def of_rabbitmq(application: str, **given: Any) -> dict[str, Any]:
+    """What the role is given by an application."""
+    return {"ansible_facts": FACTS, "rabbitmq_application": application, "rabbitmq_memory": "512MB", **given}
 
 
 def test_applications_share_one_rabbitmq_and_what_it_is_given(tmp_path: Path) -> None:
     """What one would give it and another would not is refused: each run would restart it. Its memory is counted once."""
-    secrets = {f"rabbitmq_{user}_password": "secret" for user in ("admin", "celery", "monitoring")}
-    written = {"ansible_facts": FACTS, "rabbitmq_application": "shop", "rabbitmq_memory": "512MB", **secrets}
+    written = of_rabbitmq("shop")
     units = tmp_path / "etc/systemd/system"
     mark = render("rabbitmq", "mark.conf.j2", **written)
-    put(tmp_path, "etc/systemd/system/rabbitmq-server.service.d/shop.conf", mark)
+    put(tmp_path, f"{DROP_INS}/shop.conf", mark)
     put(tmp_path, "etc/rabbitmq/rabbitmq.conf", render("rabbitmq", "rabbitmq.conf.j2", **written))
     (units / "multi-user.target.wants").mkdir()
     (units / "multi-user.target.wants/rabbitmq-server.service").symlink_to(
@@ -109,6 +119,109 @@ def test_applications_share_one_rabbitmq_and_what_it_is_given(tmp_path: Path) ->
     assert "/etc/ssl/services/blog/rabbitmq.pem as ssl_options.certfile" in " ".join(told)
     assert [share.megabytes for share in neighbours.shares("blog", seen, 4000)] == [732]
     assert [share.megabytes for share in neighbours.shares("blog", seen, 4000, has_rabbitmq=True)] == [0]
+
+
+def run_of(root: Path, application: str, *, is_recorded: bool = True, **given: Any) -> list[str]:
+    """The run of an application on a host that others share: what it is refused, by variable, or nothing and what the role writes."""
+    want = neighbours.wanted(application, "web-1", {"rabbitmq": RABBITMQ | given}, FACTS)
+    if told := neighbours.problems(want, look(root)):
+        return [sentence.split(":")[0] for sentence in told]
+    written = of_rabbitmq(application, **given)
+    mark = render("rabbitmq", "mark.conf.j2", **written)
+    if not is_recorded:
+        mark = "".join(line for line in mark.splitlines(keepends=True) if "X-Given" not in line)
+    put(root, f"{DROP_INS}/{application}.conf", mark)
+    put(root, "etc/rabbitmq/rabbitmq.conf", render("rabbitmq", "rabbitmq.conf.j2", **written))
+    return []
+
+
+@pytest.mark.parametrize(
+    ("variable", "change"),
+    [
+        ("rabbitmq_memory", {"rabbitmq_memory": "1GB"}),
+        ("rabbitmq_disk_free", {"rabbitmq_disk_free": "2GB"}),
+        ("celery_visibility_timeout", {"rabbitmq_consumer_timeout": 7200}),
+        ("rabbitmq_settings", {"rabbitmq_settings": {"heartbeat": 30, "x": "y\\", "z": True}}),
+    ],
+)
+def test_what_several_share_is_changed_by_one_and_then_by_the_others(
+    tmp_path: Path, variable: str, change: dict[str, Any]
+) -> None:
+    """Neither is held by the other, and nobody takes a change back that another has made."""
+    assert run_of(tmp_path, "shop") == []
+    assert set(run_of(tmp_path, "blog", **change)) == {variable}, "it comes to what is there"
+    assert run_of(tmp_path, "blog") == []
+    assert run_of(tmp_path, "shop", **change) == []
+    assert run_of(tmp_path, "shop", **change) == [], "again, before the other has followed"
+    assert set(run_of(tmp_path, "blog")) == {variable}
+    assert run_of(tmp_path, "blog", **change) == []
+    assert run_of(tmp_path, "shop", **change) == []
+    assert run_of(tmp_path, "blog") == [], "and back"
+    assert set(run_of(tmp_path, "shop", **change)) == {variable}
+
+
+def test_no_application_shuts_an_address_that_another_is_reached_at(tmp_path: Path) -> None:
+    """One more is opened by any; it is shut when the other's wish for it is gone."""
+    both = {"rabbitmq_bind_addresses": ["127.0.0.1", "10.0.0.5"]}
+    third = {"rabbitmq_bind_addresses": ["127.0.0.1", "10.0.0.7", "10.0.0.5"]}
+    assert run_of(tmp_path, "shop") == run_of(tmp_path, "blog") == run_of(tmp_path, "shop", **both) == []
+    assert run_of(tmp_path, "blog") == ["rabbitmq_bind_addresses"]
+    assert run_of(tmp_path, "blog", **both) == []
+    assert run_of(tmp_path, "shop") == ["rabbitmq_bind_addresses"]
+    want = neighbours.wanted("shop", "web-1", {"rabbitmq": RABBITMQ}, FACTS)
+    (told,) = neighbours.problems(want, look(tmp_path))
+    assert "listen on 10.0.0.5:5672 no more, which blog" in told
+    assert run_of(tmp_path, "shop", **third) == [], "in another place of the list"
+    mark = tmp_path / DROP_INS / "blog.conf"
+    mark.write_text("".join(line for line in mark.read_text().splitlines(keepends=True) if "10.0.0.5" not in line))
+    assert run_of(tmp_path, "shop") == []
+    assert run_of(tmp_path, "blog", **both) == [], "it asks for it again"
+
+
+def test_what_no_run_has_asked_for_is_written_over(tmp_path: Path) -> None:
+    """Somebody changed it by hand."""
+    assert (run_of(tmp_path, "shop"), run_of(tmp_path, "blog")) == ([], [])
+    path = tmp_path / "etc/rabbitmq/rabbitmq.conf"
+    path.write_text(path.read_text().replace("512000000", "700000000") + "channel_max = 5\n")
+    assert run_of(tmp_path, "blog") == []
+
+
+def test_an_application_of_which_no_wish_is_known_is_taken_to_want_what_is_there(tmp_path: Path) -> None:
+    """A run from before marks had it."""
+    other = {"rabbitmq_memory": "1GB"}
+    assert run_of(tmp_path, "shop", is_recorded=False) == run_of(tmp_path, "blog", is_recorded=False) == []
+    assert run_of(tmp_path, "shop", **other) == ["rabbitmq_memory"]
+    assert run_of(tmp_path, "shop") == run_of(tmp_path, "shop", **other) == []
+
+
+def test_a_certificate_that_no_other_can_show_is_refused(tmp_path: Path) -> None:
+    assert (run_of(tmp_path, "shop"), run_of(tmp_path, "blog")) == ([], [])
+    tls = {"rabbitmq_tls": True, "rabbitmq_clear_text": False}
+    assert "service_tls" in run_of(tmp_path, "shop", **tls)
+
+
+def test_what_was_taken_away_holds_nobody_but_several_servers(tmp_path: Path) -> None:
+    """Its queues are in the one that is there."""
+    assert (run_of(tmp_path, "shop"), run_of(tmp_path, "blog")) == ([], [])
+    put(tmp_path, f"{DROP_INS}/shop.conf", render("rabbitmq", "kept.conf.j2", **of_rabbitmq("shop")))
+    assert run_of(tmp_path, "wiki", rabbitmq_memory="1GB") == ["rabbitmq_memory"]
+    assert run_of(tmp_path, "blog", rabbitmq_memory="1GB") == []
+    assert run_of(tmp_path, "blog", rabbitmq_memory="2GB") == []
+    assert run_of(tmp_path, "shop") == ["rabbitmq_memory"], "it comes back to what is there"
+    cluster = {key: CLUSTER[key] for key in ("rabbitmq_members", "rabbitmq_member")}
+    assert run_of(tmp_path, "blog", **cluster) == [
+        "The group rabbitmq holds several servers, but web-1 is one that shop shares, or has queued tasks in"
+    ]
+
+
+def test_an_address_that_rabbitmq_writes_in_brackets_is_the_same(tmp_path: Path) -> None:
+    given = {"rabbitmq_bind_addresses": ["127.0.0.1", "fd00::5"], "rabbitmq_tls": True}
+    given["rabbitmq_certificate"] = RABBITMQ["rabbitmq_certificate"]
+    written = of_rabbitmq("shop", **given)
+    put(tmp_path, f"{DROP_INS}/shop.conf", render("rabbitmq", "mark.conf.j2", **written))
+    put(tmp_path, "etc/rabbitmq/rabbitmq.conf", render("rabbitmq", "rabbitmq.conf.j2", **written))
+    want = neighbours.wanted("blog", "web-1", {"rabbitmq": RABBITMQ | given}, FACTS)
+    assert neighbours.problems(want, look(tmp_path)) == []
 
 
 MEMBERS = {"rabbitmq_members": [{"name": f"web-{n}", "address": f"10.0.0.{n}"} for n in (1, 2, 3)]}
@@ -135,11 +248,12 @@ CLUSTER = RABBITMQ | MEMBERS | {"rabbitmq_member": "web-1"}
         ),
     ],
 )
+@pytest.mark.parametrize("template", ["mark.conf.j2", "kept.conf.j2"])
 def test_what_is_queued_is_not_left_behind_by_another_name(
-    tmp_path: Path, data: list[str], given: dict[str, Any], said: str
+    tmp_path: Path, data: list[str], given: dict[str, Any], said: str, template: str
 ) -> None:
-    mark = render("rabbitmq", "mark.conf.j2", rabbitmq_application="blog")
-    put(tmp_path, "etc/systemd/system/rabbitmq-server.service.d/blog.conf", mark)
+    mark = render("rabbitmq", template, **of_rabbitmq("blog"))
+    put(tmp_path, f"{DROP_INS}/blog.conf", mark)
     put(tmp_path, "etc/rabbitmq/rabbitmq.conf", "consumer_timeout = 43200000\n")
     for name in data:
         put(tmp_path, f"var/lib/rabbitmq/mnesia/{name}/schema.DAT", "")
@@ -148,9 +262,63 @@ def test_what_is_queued_is_not_left_behind_by_another_name(
     assert all(said in sentence and sentence.startswith("The group rabbitmq") for sentence in told)
 
 
+ABSENT = ROOT / "roles/rabbitmq/tasks/absent.yml"
+# Tasks of it, by their first words.
+START, TAKE_OUT, STOP, MARK, REMOVE = "Have it run", "Remove its users", "Stop it", "Mark that", "Remove its data"
+
+
+def taken_away(seen: dict[str, Any], *, data: bool) -> tuple[list[str], list[str]]:
+    """Which tasks run where shop is taken out of RabbitMQ, by their first words, and the files that go."""
+    loader = DataLoader()
+    tasks = loader.load_from_file(str(ABSENT), trusted_as_template=True)
+    given = {"rabbitmq_application": "shop", "app_state_remove_data": data, "__rabbitmq_neighbours": seen}
+    given |= loader.load_from_file(str(ROOT / "roles/rabbitmq/vars/main.yml"), trusted_as_template=True)
+    templar = Templar(loader=loader, variables={**given, **tasks[1]["vars"]})
+    if not templar.evaluate_conditional(tasks[1]["when"]):
+        return [], []
+    run = [task for task in tasks[1]["block"] if templar.evaluate_conditional(task["when"])]
+    files = [Path(path).name for task in run if "loop" in task for path in templar.template(task["loop"])]
+    words = (START, TAKE_OUT, STOP, MARK, REMOVE)
+    return [word for task in run for word in words if task["name"].startswith(word)], files
+
+
+@pytest.mark.parametrize(
+    ("used", "kept", "data", "run", "files"),
+    [
+        # Alone; what is kept is removed later, and nothing is done twice.
+        (["shop"], [], False, [STOP, MARK], []),
+        (["shop"], [], True, [STOP, REMOVE], ["mnesia", "shop.conf", "shop.conf"]),
+        ([], ["shop"], False, [], []),
+        ([], ["shop"], True, [STOP, REMOVE], ["mnesia", "shop.conf", "shop.conf"]),
+        ([], [], True, [], []),
+        (["blog"], [], True, [], []),
+        # Beside one that uses it.
+        (["blog", "shop"], [], False, [START, TAKE_OUT, MARK], []),
+        (["blog", "shop"], [], True, [START, TAKE_OUT, REMOVE], ["shop.conf", "shop.conf"]),
+        (["blog"], ["shop"], True, [START, TAKE_OUT, REMOVE], ["shop.conf", "shop.conf"]),
+        # Beside one that was taken away, whose queues stay.
+        (["shop"], ["blog"], False, [START, TAKE_OUT, STOP, MARK], []),
+        (["shop"], ["blog"], True, [START, TAKE_OUT, STOP, REMOVE], ["shop.conf", "shop.conf"]),
+        ([], ["blog", "shop"], True, [START, TAKE_OUT, STOP, REMOVE], ["shop.conf", "shop.conf"]),
+    ],
+)
+def test_rabbitmq_stops_with_the_last_that_uses_it_and_keeps_what_is_others(
+    tmp_path: Path, used: list[str], kept: list[str], data: bool, run: list[str], files: list[str]
+) -> None:
+    """By the marks that the role writes; the application's own goes last."""
+    for names, template in ((used, "mark.conf.j2"), (kept, "kept.conf.j2")):
+        for name in names:
+            mark = render("rabbitmq", template, **of_rabbitmq(name))
+            put(tmp_path, f"{DROP_INS}/{name}.conf", mark)
+    seen = look(tmp_path)
+    assert (seen["rabbitmq_used"], seen["rabbitmq_kept"]) == (used, kept)
+    assert set(seen["applications"]) == set(used)
+    assert taken_away(seen, data=data) == (run, files)
+
+
 def test_several_servers_of_rabbitmq_are_one_application_s(tmp_path: Path) -> None:
-    mark = render("rabbitmq", "mark.conf.j2", rabbitmq_application="shop")
-    put(tmp_path, "etc/systemd/system/rabbitmq-server.service.d/shop.conf", mark)
+    mark = render("rabbitmq", "mark.conf.j2", **of_rabbitmq("shop"))
+    put(tmp_path, f"{DROP_INS}/shop.conf", mark)
     put(tmp_path, "etc/rabbitmq/rabbitmq.conf", "consumer_timeout = 43200000\n")
     (told,) = neighbours.problems(neighbours.wanted("blog", "web-1", {"rabbitmq": CLUSTER}, FACTS), look(tmp_path))
     assert told.startswith("The group rabbitmq holds several servers, but web-1 is one that shop")
@@ -222,11 +390,12 @@ def test_an_application_and_what_it_has_are_seen(seen: dict[str, Any]) -> None:
                 "redis": {"redis-server": ["default", "admin", "cache", "celery", "reload"]},
                 "redis_remains": [],
                 "rabbitmq": {},
+                "rabbitmq_given": {},
             }
         },
         "site_in_nginx_conf": "",
         "nginx_ports": [80, 443],
-        "rabbitmq_data": [],
+        **NO_RABBITMQ,
     }
 
 
@@ -311,7 +480,7 @@ def test_a_site_that_nginx_has_alone_is_not_overwritten(tmp_path: Path) -> None:
     alone = "# Managed by Ansible (role nginx): changes here are overwritten.\nhttp {\n    upstream shop {\n    }\n}\n"
     put(tmp_path, "etc/nginx/nginx.conf", alone)
     found, ports = Host(str(tmp_path)).nginx()
-    seen = {"applications": {}, "site_in_nginx_conf": found, "nginx_ports": ports, "rabbitmq_data": []}
+    seen = {"applications": {}, "site_in_nginx_conf": found, "nginx_ports": ports, **NO_RABBITMQ}
     [problem] = neighbours.problems(wants(), seen)
     assert "run site.yml for shop first" in problem
     assert neighbours.problems(wants(application="shop"), seen) == []
@@ -343,7 +512,7 @@ SHOP = {"application": "shop", "instance": "", "redis_port": 6379, "cluster": "m
 def of_shop(redis: dict[str, list[str]], ports: dict[str, int] | None = None) -> dict[str, Any]:
     """A host on which shop has these Redis, each with its users."""
     known = {"units": [], "services": list(redis), "ports": ports or {}, "names": [], "memory": {}, "redis": redis}
-    return {"applications": {"shop": known}, "site_in_nginx_conf": "", "nginx_ports": [], "rabbitmq_data": []}
+    return {"applications": {"shop": known}, "site_in_nginx_conf": "", "nginx_ports": [], **NO_RABBITMQ}
 
 
 @pytest.mark.parametrize(

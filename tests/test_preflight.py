@@ -17,7 +17,7 @@ import pytest
 import yaml
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from ansible_collections.stockpot.stack.plugins.plugin_utils import authority, preflight, secret_values
@@ -208,7 +208,7 @@ def test_what_another_application_has_is_refused_with_the_file_to_edit(tmp_path:
         "names": ["www.example.com"],
         "memory": {"shop-web.service": "3G"},
     }
-    seen = {"applications": {"shop": first}, "site_in_nginx_conf": "", "nginx_ports": [80, 443], "rabbitmq_data": []}
+    seen = {**preflight.NOBODY, "applications": {"shop": first}, "nginx_ports": [80, 443]}
     write_inventory(tmp_path, {})
     loader = DataLoader()
     found = preflight.look(variables_of(tmp_path, loader, {}), loader, seen)
@@ -1255,6 +1255,37 @@ def test_rabbitmq_is_the_broker_by_one_variable(problems: Callable[..., list[str
     assert value_of("rabbitmq_bind_addresses", tmp_path) == ["127.0.0.1"]
     assert "rabbitmq-server.service" in value_of("process_manager_after", tmp_path)
     assert value_of("flower_broker_api", tmp_path).endswith("@127.0.0.1:15672/api/")
+
+
+@pytest.mark.parametrize(
+    ("broker", "used", "kept", "is_left"),
+    [
+        ("redis", ["blog", "stockpot"], [], True),
+        ("rabbitmq", ["stockpot"], [], False),
+        ("redis", ["blog"], ["stockpot"], False),
+    ],
+)
+def test_a_rabbitmq_that_is_the_broker_no_more_is_left(
+    tmp_path: Path, broker: str, used: list[str], kept: list[str], is_left: bool
+) -> None:
+    """Once: then it is marked as kept. And whatever the broker is, the application is taken out of it when it goes."""
+    write_inventory(tmp_path, {"celery_broker": broker, **RABBITMQ}, {"rabbitmq": ["server-1"]})
+    loader = DataLoader()
+    variables = variables_of(tmp_path, loader, {})
+    seen = {**preflight.NOBODY, "rabbitmq_used": used, "rabbitmq_kept": kept}
+    assert preflight.look(variables, loader, seen).rabbitmq_left is is_left
+    plays = {name: yaml.safe_load((ROOT / f"playbooks/{name}.yml").read_text()) for name in ("absent", "moved")}
+    tasks = {
+        name: task
+        for name, found in plays.items()
+        for play in found
+        for task in play["tasks"]
+        if "rabbitmq" in str(task.get("ansible.builtin.import_role", task.get("ansible.builtin.include_role")))
+    }
+    templar = Templar(loader=loader, variables={**variables, "stockpot_preflight": {"rabbitmq_left": is_left}})
+    assert templar.evaluate_conditional(trust_as_template(tasks["absent"]["when"]))
+    assert templar.evaluate_conditional(trust_as_template(tasks["moved"]["when"])) is is_left
+    assert tasks["moved"]["vars"] == {"app_state_remove_data": False}
 
 
 def test_flower_elsewhere_sends_no_password_to_what_stands_at_rabbitmq_s_port_there(tmp_path: Path) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from ansible_collections.stockpot.stack.plugins.module_utils.rabbitmq import Refused
+from ansible_collections.stockpot.stack.plugins.modules import rabbitmq_live
 from ansible_collections.stockpot.stack.plugins.modules.rabbitmq_live import (
     definition,
     differences,
     hashed,
     is_password,
+    prove,
     removals,
     steps,
 )
@@ -104,6 +110,51 @@ def test_an_application_goes_with_its_messages_only_when_that_is_said() -> None:
     assert sentences(live(), removals) == ["the user shop-celery is removed", "the user shop-admin is removed"]
     assert sentences(live(), removals, remove_vhost=True)[0] == "the virtual host shop is removed"
     assert sentences(NOTHING, removals, remove_vhost=True) == []
+
+
+class Broker:
+    """A RabbitMQ with the virtual host of an application whose users are gone; root's way makes users."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.users: list[dict[str, Any]] = []
+        self.vhosts = [{"name": "shop"}]
+        monkeypatch.setattr(rabbitmq_live, "Api", self.log_in)
+        monkeypatch.setattr(rabbitmq_live.shutil, "chown", lambda *_: None)
+
+    def log_in(self, port: int, user: str, password: str) -> SimpleNamespace:
+        def ask(method: str, *path: str) -> Any:
+            known = [entry for entry in self.users if entry["name"] == user]
+            # Nobody gets in without a password.
+            if not known or not password or not is_password(password, known[0]):
+                raise Refused("Not_Authorized")
+            if method == "DELETE":
+                kept = [entry for entry in getattr(self, path[0]) if entry["name"] != path[1]]
+                setattr(self, path[0], kept)
+            return {**NOTHING, "users": self.users, "vhosts": self.vhosts}
+
+        return SimpleNamespace(ask=ask)
+
+    def run_command(self, words: list[str], cwd: str) -> tuple[int, str, str]:
+        with open(words[-1]) as file:
+            self.users += json.load(file)["users"]
+        return 0, "", ""
+
+    def take_away(self, admin: dict[str, Any] = ADMIN, *, check: bool = False, data: bool = True) -> list[str]:
+        given = {**GIVEN, "users": [admin, CELERY], "port": 1, "state": "absent", "remove_vhost": data}
+        return prove(SimpleNamespace(params=given, check_mode=check, run_command=self.run_command))[0]
+
+
+@pytest.mark.parametrize("password", ["secret", ""])
+def test_what_is_kept_of_an_application_without_users_can_be_removed(
+    monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    """Its administrator went with it, or has lost its password, which the vault may have no more."""
+    admin = {**ADMIN, "password": password}
+    broker = Broker(monkeypatch)
+    broker.users = [{"name": "shop-celery"}]
+    assert broker.take_away(admin, check=True) == ["the user shop-admin is made, or given its password"]
+    assert "the virtual host shop is removed" in broker.take_away(admin)
+    assert (broker.vhosts, broker.users) == ([], [])
 
 
 class Answers:

@@ -109,6 +109,7 @@ def test_an_amount_is_what_rabbitmq_takes_it_for(amount: str, size: int) -> None
 def test_memory_is_a_share_that_it_can_live_with() -> None:
     assert rabbitmq.memory_bytes("", 25, 4096) == 1024 * 2**20
     assert rabbitmq.memory_bytes("", 5, 2048) == 256 * 2**20, "what it needs by itself"
+    assert rabbitmq.memory_bytes("", 25, 3924) == rabbitmq.memory_bytes("", 25, 3911) == 976 * 2**20, "another kernel"
     assert rabbitmq.memory_bytes("300MB", 5, 2048) == 300 * 10**6
     with pytest.raises(ValueError, match="no amount"):
         rabbitmq.memory_bytes("much", 5, 2048)

@@ -33,6 +33,7 @@ class ActionModule(ActionBase):
             "redis_cache_moves": found.redis_cache_moves,
             "redis_left": list(found.redis_left),
             "certificates_left": found.certificates_left,
+            "rabbitmq_left": found.rabbitmq_left,
             **({"redis_goes_over": True} if found.redis_goes_over else {}),
             **({"left": True} if found.has_left else {}),
         }

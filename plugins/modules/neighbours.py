@@ -34,7 +34,8 @@ applications:
   description: >-
     For each application its C(units), a program of supervisor's among them as the unit of its name, its C(services) (Redis and PostgreSQL), C(ports) as variable and number, C(names) of its site,
     C(memory), what those of them that start with the host may take, by unit as their configuration writes it, C(redis), by unit
-    the users of each of its Redis, C(redis_remains), those of them without configuration, and C(rabbitmq), the settings of the RabbitMQ that it uses beside others.
+    the users of each of its Redis, C(redis_remains), those of them without configuration, C(rabbitmq), the settings of the RabbitMQ that it uses beside others,
+    and C(rabbitmq_given), those that its last run has asked for.
   type: dict
   returned: success
 site_in_nginx_conf:
@@ -43,6 +44,16 @@ site_in_nginx_conf:
   returned: success
 rabbitmq_data:
   description: The names by which RabbitMQ has kept data.
+  type: list
+  elements: str
+  returned: success
+rabbitmq_used:
+  description: The applications that use the host's RabbitMQ.
+  type: list
+  elements: str
+  returned: success
+rabbitmq_kept:
+  description: Those that were taken away, and of which it keeps what was queued.
   type: list
   elements: str
   returned: success
@@ -73,6 +84,8 @@ class Host:
         """Takes the folder that they are in."""
         self.root = Path(root)
         self.applications: dict[str, dict[str, Any]] = {}
+        self.rabbitmq_used: list[str] = []
+        self.rabbitmq_kept: list[str] = []
 
     def application(self, name: str) -> dict[str, Any]:
         """What is known of an application."""
@@ -85,6 +98,7 @@ class Host:
             "redis": {},
             "redis_remains": [],
             "rabbitmq": {},
+            "rabbitmq_given": {},
         }
         return self.applications.setdefault(name, empty)
 
@@ -100,7 +114,13 @@ class Host:
             for name in lines(path, "=").get("X-Application", []):
                 self._service(name, path.parent.name.removesuffix(".service.d"))
         for path in sorted(units.glob("rabbitmq-server.service.d/*.conf")):
-            for name in lines(path, "=").get("X-Application", []):
+            mark = lines(path, "=")
+            self.rabbitmq_used += mark.get("X-Application", [])
+            self.rabbitmq_kept += mark.get("X-Kept", [])
+            for name in mark.get("X-Application", []):
+                # Quoted: a backslash at its end would take the next line for a part of it.
+                given = "\n".join(line.removeprefix('"').removesuffix('"') for line in mark.get("X-Given", []))
+                self.application(name)["rabbitmq_given"] = dict(_pairs(given, " = "))
                 self._rabbitmq(self.application(name))
         for path in sorted((self.root / "etc/nginx/sites").glob("*.conf")):
             names = lines(path, " ").get("server_name", [])
@@ -236,6 +256,8 @@ def main() -> None:
         certificates=host.certificates(),
         ssh=list(ssh.connection() or ()),
         rabbitmq_data=host.rabbitmq_data(),
+        rabbitmq_used=host.rabbitmq_used,
+        rabbitmq_kept=host.rabbitmq_kept,
     )
 
 

@@ -41,6 +41,10 @@ certificates_left:
   description: Whether the host renews certificates of the application that are wanted no more.
   type: bool
   returned: success
+rabbitmq_left:
+  description: Whether the host's RabbitMQ was the application's broker and is no more.
+  type: bool
+  returned: success
 redis_goes_over:
   description: Whether the host's Redis, one of several, goes over to another agreement with the others, as to TLS or back.
   type: bool

@@ -23,7 +23,8 @@ short_description: Have the running RabbitMQ know an application, and prove its 
 description:
   - Gives RabbitMQ an application's virtual host, its users with their permissions, its policies and its queue of dead letters, by the management API
     on loopback. What else somebody allowed in that virtual host is taken back, and the user V(guest) removed.
-  - The first of the users asks. Where RabbitMQ does not know that user or password, root makes it by rabbitmqctl, which is given the hash in a file.
+  - The first of the users asks. Where RabbitMQ does not know that user or password, root makes it by rabbitmqctl, which is given the hash in a file;
+    to be removed, with a password for that once, whatever the vault still has.
   - Then fails with every setting of the server that is not what it should be.
   - RabbitMQ keeps passwords as salted hashes, and this module sends no others.
 options:
@@ -250,11 +251,12 @@ def differences(api: Api, settings: Mapping[str, Any]) -> list[str]:
 class Server:
     """RabbitMQ, asked as the first of the users."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, password: str = "") -> None:
+        """Takes the module, and another password of the user than it was given."""
         self._module = module
-        self._given = module.params
-        self._admin = self._given["users"][0]
-        self.api = Api(self._given["port"], self._admin["name"], self._admin["password"])
+        given = module.params
+        self._admin = {**given["users"][0], **({"password": password} if password else {})}
+        self.api = Api(given["port"], self._admin["name"], self._admin["password"])
 
     def definitions(self) -> dict[str, Any]:
         """All virtual hosts, users, permissions, policies and durable queues; waits for a server that has just been started."""
@@ -299,7 +301,8 @@ def prove(module: AnsibleModule) -> tuple[list[str], list[str]]:
     except Refused:
         name = given["users"][0]["name"]
         if given["state"] == "absent":
-            return [], []
+            # Taken away before, or with a password that nobody has any more.
+            server = Server(module, secrets.token_urlsafe())
         done.append(f"the user {name} is made, or given its password")
         if module.check_mode:
             return done, []

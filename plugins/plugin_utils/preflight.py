@@ -31,7 +31,12 @@ NO_TEMPLATES = ("hostvars", "vars", "groups", "ansible_facts", "stockpot_archive
 # Differs from host to host: it is set beside the host.
 OF_A_HOST = ("private_address", "ansible_host")
 # What the module `neighbours` returns of a host that nobody has.
-NOBODY: dict[str, Any] = {"applications": {}, "site_in_nginx_conf": "", "nginx_ports": [], "rabbitmq_data": []}
+NOBODY: dict[str, Any] = {
+    "applications": {},
+    "site_in_nginx_conf": "",
+    "nginx_ports": [],
+    **{f"rabbitmq_{what}": [] for what in ("data", "used", "kept")},
+}
 # Whatever else is wrong with such a value will be mended with it.
 STILL_OPEN = " still says FILL_IN: "
 GROUP_VARS = Path(__file__).resolve().parents[2] / "group_vars"
@@ -54,6 +59,8 @@ class Found(NamedTuple):
     """Whether the host is to leave, and nothing of the application is there."""
     certificates_left: bool = False
     """Whether the host renews certificates that are wanted no more."""
+    rabbitmq_left: bool = False
+    """Whether the host's RabbitMQ was the application's broker and is no more."""
 
 
 def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, Any] = NOBODY) -> Found:
@@ -109,6 +116,7 @@ def look(variables: Mapping[str, Any], loader: DataLoader, seen: Mapping[str, An
         goes_over,
         has_left,
         bool(roles) and "certificates" not in roles and application in seen.get("certificates", ()),
+        "rabbitmq" not in roles and application in seen["rabbitmq_used"],
     )
 
 

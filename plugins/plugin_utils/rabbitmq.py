@@ -21,6 +21,8 @@ MEBIBYTE = 1024**2
 ALONE = "rabbit@localhost"
 # Erlang and the management plugin take half of it before there is a message.
 LEAST_MEGABYTES = 256
+# Another kernel leaves a host some MiB more or less: no reason to restart.
+STEP_MEGABYTES = 16
 
 
 def node(given: Mapping[str, Any]) -> str:
@@ -38,6 +40,11 @@ def amount_bytes(amount: str) -> int:
     if not found:
         raise ValueError(f"{amount!r} is no amount")
     return int(found[1]) * UNITS[found[2] or ""]
+
+
+def listener(address: str, port: int) -> str:
+    """Where it listens, as rabbitmq.conf has it."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def url(servers: Iterable[str], user: str, password: str, vhost: str) -> str:
@@ -58,7 +65,7 @@ def memory_bytes(memory: str, percent: int, host_megabytes: int) -> int:
 
     Args:
         memory: an amount; empty takes the percentage.
-        percent: share of the host's memory.
+        percent: share of the host's memory, in whole steps.
         host_megabytes: the host's memory in MiB.
 
     Raises:
@@ -66,4 +73,5 @@ def memory_bytes(memory: str, percent: int, host_megabytes: int) -> int:
     """
     if memory:
         return amount_bytes(memory)
-    return max(host_megabytes * percent // 100, LEAST_MEGABYTES) * MEBIBYTE
+    share = host_megabytes * percent // 100
+    return max(share // STEP_MEGABYTES * STEP_MEGABYTES, LEAST_MEGABYTES) * MEBIBYTE

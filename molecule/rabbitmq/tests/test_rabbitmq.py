@@ -388,6 +388,38 @@ def test_a_new_password_takes_effect_and_the_old_one_is_dead(
     assert host.check_output("systemctl show -P MainPID rabbitmq-server") == main
 
 
+def test_another_application_comes_and_goes_beside_this_one(
+    host: Host, host_name: str, converge_again: Callable[..., Any], api: Callable[..., tuple[int, Any]]
+) -> None:
+    """What it has queued goes when that is said, long after its users; RabbitMQ goes on for the one that is left."""
+    blog = {"rabbitmq_application": "blog"}
+    users = {f"blog-{user}" for user in USERS}
+
+    def take_away(**more: Any) -> str:
+        run = converge_again("-e", json.dumps({**blog, **more}), limit=host_name, playbook="absent.yml")
+        assert run.returncode == 0, run.stdout
+        return next(line for line in run.stdout.splitlines() if line.startswith(f"{host_name} "))
+
+    def names(what: str) -> set[str]:
+        return {entry["name"] for entry in api("admin", "GET", what)[1]}
+
+    joined = converge_again("-e", json.dumps(blog), limit=host_name, playbook="role.yml")
+    assert joined.returncode == 0, joined.stdout
+    main = host.check_output("systemctl show -P MainPID rabbitmq-server")
+    assert users <= names("users")
+    assert "changed=0" not in take_away()
+    assert not users & names("users")
+    assert "blog" in names("vhosts")
+    assert "changed=0" in take_away()
+    assert "changed=0" not in take_away(app_state_remove_data=True)
+    assert "blog" not in names("vhosts")
+    assert not users & names("users")
+    assert "changed=0" in take_away(app_state_remove_data=True)
+    assert "blog" not in host.check_output("ls /etc/rabbitmq/conf.d /etc/systemd/system/rabbitmq-server.service.d")
+    assert converge_again(limit=host_name, playbook="role.yml").returncode == 0
+    assert host.check_output("systemctl show -P MainPID rabbitmq-server") == main
+
+
 def test_a_mistake_is_refused_before_any_change(host_name: str, converge_again: Callable[..., Any]) -> None:
     """Each with its variable."""
     bad = {
@@ -401,6 +433,28 @@ def test_a_mistake_is_refused_before_any_change(host_name: str, converge_again: 
     assert "rabbitmq_settings: consumer_timeout belongs to the role" in said
     assert "rabbitmq_memory: bytes, or a number" in said
     assert "vault_rabbitmq_celery_password is missing" in said
+
+
+@pytest.mark.on("rabbitmq-bookworm")
+def test_redis_is_the_broker_again_and_rabbitmq_comes_back_with_what_it_had(
+    host: Host, host_name: str, shop: Shop, converge_again: Callable[..., Any], wait_until: Wait
+) -> None:
+    """It stops when the application does without it, and not before."""
+
+    def works() -> bool:
+        order = shop.order()
+        return bool(wait_until(lambda: shop.state(order) == "paid"))
+
+    back = converge_again("-e", "celery_broker=redis", limit=host_name)
+    assert back.returncode == 0, back.stdout
+    assert not host.service("rabbitmq-server").is_running
+    assert not host.service("rabbitmq-server").is_enabled
+    assert host.file("/var/lib/rabbitmq/mnesia/rabbit@localhost").is_directory
+    assert works()
+    again = converge_again(limit=host_name)
+    assert again.returncode == 0, again.stdout
+    assert host.service("rabbitmq-server").is_running
+    assert works()
 
 
 def test_it_is_taken_away_and_comes_back_with_what_waits(

@@ -164,11 +164,21 @@ def _rabbitmq_settings(given: Mapping[str, Any], facts: Mapping[str, Any]) -> di
     }
     for number, address in enumerate(given["rabbitmq_bind_addresses"], 1):
         if given["rabbitmq_clear_text"]:
-            found[f"listeners.tcp.{number}"] = ("rabbitmq_bind_addresses", f"{address}:{given['rabbitmq_port']}")
+            found[f"listeners.tcp.{number}"] = (
+                "rabbitmq_bind_addresses",
+                rabbit.listener(address, given["rabbitmq_port"]),
+            )
         if given["rabbitmq_tls"]:
-            found[f"listeners.ssl.{number}"] = ("rabbitmq_bind_addresses", f"{address}:{given['rabbitmq_tls_port']}")
+            found[f"listeners.ssl.{number}"] = (
+                "rabbitmq_bind_addresses",
+                rabbit.listener(address, given["rabbitmq_tls_port"]),
+            )
     if given["rabbitmq_tls"]:
         found["ssl_options.certfile"] = ("service_tls", given["rabbitmq_certificate"])
+    # The first two are the role's own unless it is given others.
+    settings = {"heartbeat": 60, "log.file.level": "info", **given["rabbitmq_settings"]}
+    for name, value in settings.items():
+        found[name] = ("rabbitmq_settings", (str(value).lower() if isinstance(value, bool) else str(value)).strip())
     return found
 
 
@@ -189,8 +199,8 @@ def problems(want: Wanted, found: Mapping[str, Any]) -> list[str]:
             *_services(want, name, known, taken),
             *_ports(want, name, known, taken),
             *_site(want, name, known),
-            *_rabbitmq(want, name, known),
         ]
+    told += _rabbitmq(want, found, others, own)
     return [*told, *_nginx(want, found, others), *_rabbitmq_data(want, found, own)]
 
 
@@ -284,7 +294,8 @@ def _ports(want: Wanted, name: str, known: Mapping[str, Any], taken: set[int]) -
 def _rabbitmq_data(want: Wanted, found: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
     """One RabbitMQ that becomes several, or a member that gets another name, would begin anew beside what is queued."""
     data = found["rabbitmq_data"]
-    if not (want.rabbitmq_node and known.get("rabbitmq") and data) or want.rabbitmq_node in data:
+    has_queued = bool(known.get("rabbitmq")) or want.application in found["rabbitmq_kept"]
+    if not (want.rabbitmq_node and has_queued and data) or want.rabbitmq_node in data:
         return
     ways = {
         rabbit.ALONE: f"RabbitMQ on {want.host} is to stand alone",
@@ -297,25 +308,65 @@ def _rabbitmq_data(want: Wanted, found: Mapping[str, Any], known: Mapping[str, A
     )
 
 
-def _rabbitmq(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:
-    theirs = known.get("rabbitmq", {})
-    if not want.rabbitmq or not theirs:
+def _rabbitmq(
+    want: Wanted, found: Mapping[str, Any], others: Mapping[str, Any], own: Mapping[str, Any]
+) -> Iterator[str]:
+    """What the host's RabbitMQ has of others that share it. A change that is this application's own is theirs to follow, by their next run."""
+    sharing = {name: known for name, known in others.items() if known.get("rabbitmq")}
+    kept = [name for name in found["rabbitmq_kept"] if name != want.application]
+    if not want.rabbitmq or not (sharing or kept):
         return
     if want.rabbitmq_node != rabbit.ALONE:
         yield (
-            f"The group rabbitmq holds several servers, but {want.host} is one that {name}, another application there, shares: several are one "
-            "application's. Take other servers, or leave one in the group."
+            f"The group rabbitmq holds several servers, but {want.host} is one that {', '.join([*sharing, *kept])} shares, or has queued tasks in: "
+            "several are one application's. Take other servers, or leave one in the group."
         )
         return
-    listening = {key for key in theirs if key.startswith(("listeners.tcp.", "listeners.ssl.", "ssl_options.certfile"))}
-    for key in sorted(want.rabbitmq.keys() | listening):
-        unwanted = "rabbitmq_bind_addresses" if key.startswith("listeners.tcp.") else "service_tls"
-        variable, ours = want.rabbitmq.get(key, (unwanted, "nothing"))
-        if ours != theirs.get(key, "nothing"):
-            yield (
-                f"{variable}: this run would give RabbitMQ on {want.host} {ours} as {key}, but {name}, another application there, which shares it, gave "
-                f"it {theirs.get(key, 'nothing')}: set the same for both."
+    live = next(iter(sharing.values()), {}).get("rabbitmq", {})
+    asked = {name: known.get("rabbitmq_given") or live for name, known in sharing.items()}
+    before = own.get("rabbitmq_given", {})
+    listens = {value for key, (_, value) in want.rabbitmq.items() if key.startswith("listeners.")}
+    for key in sorted(want.rabbitmq.keys() | live.keys()) if sharing else ():
+        variable, ours = want.rabbitmq.get(key, (_unwanted(key), ""))
+        # A certificate is one application's: no other could follow.
+        is_own_change = bool(before) and ours != before.get(key, "") and variable != "service_tls"
+        if not variable or ours == live.get(key, ""):
+            continue
+        if is_own_change:
+            yield from _shut(want, variable, live.get(key, ""), asked) if live.get(key) not in listens else ()
+            continue
+        names = [name for name, given in asked.items() if given.get(key, "") != ours]
+        if names:
+            who = (
+                "another application there, which shares"
+                if len(names) == 1
+                else "other applications there, which share"
             )
+            later = " Another value for all is set after that: by the one who runs first, then by the others."
+            yield (
+                f"{variable}: this run would give RabbitMQ on {want.host} {ours or 'nothing'} as {key}, but {', '.join(names)}, {who} it, gave it "
+                f"{live.get(key, 'nothing')}: set the same here.{later if variable != 'service_tls' else ''}"
+            )
+
+
+def _shut(want: Wanted, variable: str, address: str, asked: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Others may be reached there by their workers at this moment."""
+    for name, given in asked.items():
+        if address in (value for key, value in given.items() if key.startswith("listeners.")):
+            yield (
+                f"{variable}: this run would have RabbitMQ on {want.host} listen on {address} no more, which {name}, another application there, "
+                f"asked for: keep it here. If {name} needs it no more, take that line out of "
+                f"/etc/systemd/system/rabbitmq-server.service.d/{name}.conf on {want.host} first."
+            )
+
+
+def _unwanted(key: str) -> str:
+    """The variable of a setting that this application gives no value; empty for one that goes with others."""
+    if key.startswith("listeners.tcp."):
+        return "rabbitmq_bind_addresses"
+    if key.startswith(("listeners.ssl.", "ssl_options.certfile")):
+        return "service_tls"
+    return "" if rabbit.OWN_SETTINGS.fullmatch(key) else "rabbitmq_settings"
 
 
 def _site(want: Wanted, name: str, known: Mapping[str, Any]) -> Iterator[str]:
