@@ -32,8 +32,9 @@ ANSWER_SECONDS = 2.0
 POLL_SECONDS = 0.2
 # After a power cut of all the Sentinels come up within that of each other; then this host's own Sentinel is believed.
 MAJORITY_SECONDS = 20.0
-# Longer than it takes the Sentinels to choose another primary than one that has lost its data.
-CHOICE_SECONDS = 60.0
+# Longer than it takes the Sentinels to choose another primary than one that has lost its data: between two tries each lets twice its
+# failover-timeout of 30 s pass. Shorter than the 90 s that systemd gives a start.
+CHOICE_SECONDS = 75.0
 # A primary that stops takes no more writes for so long at most: its replicas catch up, and one of them takes over.
 CATCH_UP_SECONDS = 10.0
 HAND_OVER_SECONDS = 30.0
