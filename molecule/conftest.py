@@ -145,3 +145,19 @@ def converge_again() -> Callable[..., subprocess.CompletedProcess[str]]:
             return subprocess.CompletedProcess(result.args, result.returncode, output.read(), "")
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have counted as a table, between the lines that bin/test looks for."""
+    reports = [
+        report for one in terminalreporter.stats.values() for report in one if isinstance(report, pytest.TestReport)
+    ]
+    rows = [
+        row for report in reports if report.when == "call" for name, row in report.user_properties if name == "counted"
+    ]
+    if rows:
+        lines = [list(rows[0]), *([str(figure) for figure in row.values()] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        terminalreporter.section("counted")
+        for line in lines:
+            terminalreporter.write_line("   ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))

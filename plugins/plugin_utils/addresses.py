@@ -68,3 +68,12 @@ def _default(facts: Mapping[str, Any]) -> str:
 
 def _is_private(address: str) -> bool:
     return any(ipaddress.ip_address(address) in network for network in PRIVATE)
+
+
+def is_ipv4(text: str) -> bool:
+    """Whether a text is an IPv4 address."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True

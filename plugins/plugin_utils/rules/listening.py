@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.stockpot.stack.plugins.plugin_utils import arguments
-from ansible_collections.stockpot.stack.plugins.plugin_utils.addresses import is_public, private_addresses
+from ansible_collections.stockpot.stack.plugins.plugin_utils.addresses import is_ipv4, is_public, private_addresses
 
 
 class Service(NamedTuple):
@@ -70,7 +69,7 @@ def _private_address(private: str, host: str, facts: Mapping[str, Any], services
     """What is wrong with the address at which the others reach a host, and at which services of it listen."""
     others = private_addresses(facts)
     choice = f" It has {', '.join(others)}." if others else ""
-    if not _is_ipv4(private):
+    if not is_ipv4(private):
         return [
             f"private_address is {private!r} on {host}: give it the IPv4 address at which the other servers reach it.{choice}"
         ]
@@ -111,11 +110,3 @@ def _address(text: str) -> str:
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text
-
-
-def _is_ipv4(text: str) -> bool:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.stockpot.stack.plugins.plugin_utils import rabbitmq
+from ansible_collections.stockpot.stack.plugins.plugin_utils import addresses, rabbitmq
 
 SECRETS = ("rabbitmq_admin_password", "rabbitmq_celery_password", "rabbitmq_monitoring_password")
 # RabbitMQ's own names.
@@ -77,7 +76,7 @@ def _members(given: Mapping[str, Any]) -> list[str]:
     for member in members:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", member["name"]):
             found.append(f"rabbitmq_members: the name {member['name']!r}: take letters, digits and any of . _ -")
-        if not _is_ipv4(member["address"]):
+        if not addresses.is_ipv4(member["address"]):
             found.append(
                 f"rabbitmq_members: {member['name']} has the address {member['address']!r}: give its IPv4 address."
             )
@@ -90,14 +89,6 @@ def _members(given: Mapping[str, Any]) -> list[str]:
     if given["rabbitmq_tls"] and not given["rabbitmq_authority"].startswith("/"):
         found.append("rabbitmq_authority is no whole path: name the file of the authority that members trust.")
     return found
-
-
-def _is_ipv4(text: str) -> bool:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _tls(given: Mapping[str, Any]) -> list[str]:
