@@ -4,7 +4,7 @@ import os
 
 from celery import Celery
 from celery.signals import setup_logging
-from core import rabbitmq
+from core import rabbitmq, redis
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -13,6 +13,7 @@ app = Celery("config", task_cls="core.tracing:TracedTask")
 app.config_from_object("config.settings:CELERY")
 app.autodiscover_tasks()
 rabbitmq.refuse_to_wait()
+redis.hold_messages()
 
 
 @app.on_after_configure.connect
