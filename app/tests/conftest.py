@@ -37,7 +37,7 @@ from pytest_django import DjangoDbBlocker, Settings
 Value = TypeVar("Value")
 
 
-def wait_until(function: Callable[[], Value], timeout: float = 15, interval: float = 0.02) -> Value:
+def wait_until(function: Callable[[], Value], timeout: float = 60, interval: float = 0.02) -> Value:
     """Asks again after each `interval` until the answer is true; fails with the last answer after `timeout` (seconds)."""
     end = time.monotonic() + timeout
     while not (answer := function()):
@@ -132,7 +132,7 @@ class Worker:
         self.process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=log)
         self.started.append(self)
         here = [host_format(f"{self.name}@%h")]
-        wait_until(lambda: current_app.control.ping(destination=here, timeout=0.2, limit=1), timeout=30)
+        wait_until(lambda: current_app.control.ping(destination=here, timeout=0.2, limit=1))
 
     def send_signal(self, number: signal.Signals) -> None:
         """Signals the worker and its children alike."""

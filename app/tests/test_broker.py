@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,10 +19,13 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
 from inventory.models import Product
+from kombu import Queue
 from payments.models import Order
 from payments.tasks import process_payment
+from redis.exceptions import RedisError
 
 from tests.conftest import Worker, database_of_tests, wait_until
+from tests.relay import Relay
 
 PASSWORD = "cobol-and-soup"
 
@@ -70,7 +74,7 @@ def test_what_a_worker_tells_about_itself_holds_no_secret(worker: Worker, questi
 
 @pytest.mark.results
 def test_every_key_is_under_the_prefix_its_user_may_write(order: Order, worker: Worker, site: Client) -> None:
-    assert process_payment.delay(order.pk).get(timeout=15) == Order.State.PAID
+    assert process_payment.delay(order.pk).get(timeout=60) == Order.State.PAID
     site.get("/readyz")
     prefixes = {}
     for number in range(3):
@@ -109,7 +113,7 @@ def test_an_idle_worker_whose_connections_are_cut_goes_on_consuming(worker: Work
         for waiting_for in cut:
             worker.broker.client_kill(found[waiting_for])
         result = current_app.send_task("celery.accumulate", args=(number,), kwargs={"index": 0}, queue="default")
-        assert result.get(timeout=10) == number
+        assert result.get(timeout=60) == number
 
 
 @pytest.mark.results
@@ -124,7 +128,7 @@ def test_a_worker_outlives_a_broker_that_refuses_to_write(worker: Worker, tmp_pa
     process = patient.process
     try:
         patient.broker.config_set("min-replicas-to-write", 1)
-        wait_until(lambda: "Trying to re-establish" in log.read_text(), timeout=30)
+        wait_until(lambda: "Trying to re-establish" in log.read_text())
     finally:
         patient.broker.config_set("min-replicas-to-write", before)
     result = current_app.send_task("celery.accumulate", args=(1,), kwargs={"index": 0}, queue="default")
@@ -197,4 +201,53 @@ def test_a_broker_that_answers_but_takes_no_message_is_not_ready(site: Client, s
 def test_a_canary_passes_through_every_queue(worker: Worker) -> None:
     for number, queue in enumerate(waiting.queue_names()):
         result = current_app.send_task("celery.accumulate", args=(number,), kwargs={"index": 0}, queue=queue)
-        assert result.get(timeout=10) == number
+        assert result.get(timeout=60) == number
+
+
+@pytest.fixture
+def one_at_a_time() -> Iterator[tuple[Any, Relay]]:
+    """A queue of two messages, "first" and "second", by way of a relay, for a worker that may hold one."""
+    with Relay(settings.CELERY["broker_url"]) as relay, current_app.connection_for_read(relay.url) as connection:
+        queue: Any = Queue(f"unheard-{uuid.uuid4()}")(connection.default_channel)
+        queue.declare()
+        try:
+            for word in ("first", "second"):
+                queue.exchange.publish(word, routing_key=queue.name)
+            queue.channel.basic_qos(0, 1, False)
+            yield queue, relay
+        finally:
+            relay.cuts = 0
+            queue.delete()
+
+
+@pytest.mark.parametrize("answer", ["ack", "reject", "requeue"])
+def test_a_worker_goes_on_when_redis_does_not_hear_what_became_of_a_message(
+    one_at_a_time: tuple[Any, Relay], answer: str
+) -> None:
+    """It has to have room for the next."""
+    queue, relay = one_at_a_time
+    first = queue.get()
+    assert not queue.channel.qos.can_consume()
+    relay.cuts = 100
+    with pytest.raises(RedisError):
+        getattr(first, answer)()
+    relay.cuts = 0
+    assert queue.channel.qos.can_consume()
+    second = queue.get()
+    assert second.payload == "second"
+    second.ack()
+
+
+def test_a_message_that_was_taken_is_noted_down_by_another_connection(one_at_a_time: tuple[Any, Relay]) -> None:
+    """It has left the queue: who takes it and dies gives it back by that note."""
+    queue, relay = one_at_a_time
+    note = queue.channel.qos.append
+
+    def cut_off(*taken: Any) -> None:
+        relay.cuts = 1
+        note(*taken)
+
+    queue.channel.qos.append = cut_off
+    assert queue.get().payload == "first"
+    queue.channel.qos.restore_unacked()
+    assert {queue.get().payload, queue.get().payload} == {"first", "second"}

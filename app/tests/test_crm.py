@@ -37,7 +37,7 @@ def test_a_passing_failure_is_told_apart_and_raised(lead: Lead, gateway: Server,
 @pytest.mark.results
 def test_a_rejected_lead_fails_at_once(lead: Lead, worker: Worker, gateway: Server) -> None:
     misbehave(gateway, "leads", "reject")
-    assert sync_lead.delay(lead.pk).get(timeout=15) == "failed"
+    assert sync_lead.delay(lead.pk).get(timeout=60) == "failed"
     lead.refresh_from_db()
     assert (lead.failure, lead.attempts) == (Lead.Failure.REJECTED, 1)
     assert "422" in lead.error
@@ -47,14 +47,14 @@ def test_a_rejected_lead_fails_at_once(lead: Lead, worker: Worker, gateway: Serv
 def test_the_fifth_failure_is_final_and_recorded(lead: Lead, worker: Worker, gateway: Server) -> None:
     misbehave(gateway, "leads", "fail")
     with pytest.raises(client.Unavailable):
-        sync_lead.delay(lead.pk).get(timeout=15)
+        sync_lead.delay(lead.pk).get(timeout=60)
     lead.refresh_from_db()
     assert (lead.state, lead.failure, lead.attempts) == (Lead.State.FAILED, Lead.Failure.SERVER_ERROR, 5)
 
 
 def test_the_task_recovers_before_the_fifth_failure(lead: Lead, worker: Worker, gateway: Server) -> None:
     misbehave(gateway, "leads", "fail", times=4)
-    assert sync_lead.delay(lead.pk).get(timeout=15) == "synced"
+    assert sync_lead.delay(lead.pk).get(timeout=60) == "synced"
     lead.refresh_from_db()
     assert (lead.failure, lead.error, lead.attempts) == ("", "", 5)
 

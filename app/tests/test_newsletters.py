@@ -146,7 +146,7 @@ def test_addresses_deferred_too_often_count_as_refused(newsletter: Newsletter, m
 
 def test_the_task_goes_on_after_an_outage_without_repeating(chunk: Chunk, worker: Worker, mails: Mailbox) -> None:
     mails.failures = 2
-    assert tasks.send_chunk.delay(chunk.pk).get(timeout=15) == Chunk.State.SENT
+    assert tasks.send_chunk.delay(chunk.pk).get(timeout=60) == Chunk.State.SENT
     assert sorted(mails.addresses) == [f"reader{number}@example.org" for number in range(5)]
 
 
@@ -155,7 +155,7 @@ def test_an_outage_longer_than_the_retries_leaves_the_chunk_to_the_sweep(
 ) -> None:
     mails.failures = 99
     with pytest.raises(OSError, match="out of order"):
-        tasks.send_chunk.delay(chunk.pk).get(timeout=15)
+        tasks.send_chunk.delay(chunk.pk).get(timeout=60)
     chunk.refresh_from_db()
     assert chunk.state == Chunk.State.PENDING
     assert "out of order" in chunk.error

@@ -18,7 +18,7 @@ from redis.sentinel import MasterNotFoundError
 from tests.conftest import wait_until
 
 PASSWORD = "asked for by the Sentinel"
-FAILOVER = 60  # seconds: a Sentinel that was kept from the processor for two believes nothing for thirty
+FAILOVER = 120  # seconds: a Sentinel that was kept from the processor for two believes nothing for thirty, and sixty lie between two tries
 OPTIONS: dict[str, Any] = {
     "master_name": "primary",
     "sentinel_kwargs": {"password": PASSWORD, "socket_timeout": 1, "socket_connect_timeout": 1, "retry": None},

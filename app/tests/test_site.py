@@ -76,7 +76,7 @@ def test_a_cache_that_forgets_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_last_run_of_a_task_is_shown_with_its_retries(order: Order, worker: Worker, gateway: Server) -> None:
     misbehave(gateway, "charges", "fail", times=1)
     result = process_payment.delay(order.pk)
-    result.get(timeout=15)
+    result.get(timeout=60)
     run = wait_until(lambda: TaskRun.objects.filter(state="SUCCESS").first())
     assert run
     assert (run.task_id, run.queue, run.retries) == (result.id, "critical", 1)

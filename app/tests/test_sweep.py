@@ -249,7 +249,7 @@ def test_a_task_that_kills_its_process_each_time_ends_and_needs_attention(user: 
         report.refresh_from_db()
         return report.state == Report.State.NEEDS_ATTENTION
 
-    wait_until(kill_whoever_runs_it, timeout=30)
+    wait_until(kill_whoever_runs_it, timeout=90)
     assert "WorkerLostError" in report.error
     runs = TaskRun.objects.filter(name=Report.task).order_by("retries")
     assert [run.state for run in runs] == ["RETRY", "RETRY", "RETRY", "FAILURE"]
@@ -291,7 +291,10 @@ def test_orders_whose_messages_were_deleted_are_paid(product: Product, worker: W
 def test_a_message_a_worker_took_and_never_recorded_is_sent_again(
     product: Product, worker: Worker, gateway: Server, no_patience: None
 ) -> None:
-    # Stopped, the worker still has its BRPOP open: Redis hands it the message, and nothing else knows of it.
+    # Stopped, the worker still has its BRPOP open: Redis hands it the message, and nothing else knows of it. It lasts a second, so it
+    # has to be a new one.
+    current_app.send_task("celery.accumulate", args=(1,), kwargs={"index": 0}, queue="default").get(timeout=60)
+    wait_until(worker.is_idle)
     worker.send_signal(signal.SIGSTOP)
     place(product, 1)
     wait_until(lambda: broker.queue_lengths()["critical"] == 0)
@@ -305,7 +308,7 @@ def test_a_message_a_worker_took_and_never_recorded_is_sent_again(
 def test_a_worker_killed_between_charge_and_receipt_does_not_charge_twice(
     product: Product, worker: Worker, gateway: Server, no_patience: None
 ) -> None:
-    misbehave(gateway, "charges", "slow", seconds=0.3, times=1)
+    misbehave(gateway, "charges", "slow", seconds=0.6, times=1)
     place(product, 1)
     wait_until(lambda: gateway.requests["charges"])
     worker.kill()
