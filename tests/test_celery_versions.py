@@ -261,6 +261,7 @@ def test_workers_and_beat_run_and_the_canary_proves_each_queue_without_results(
 def test_results_come_back_where_the_project_keeps_them(release: Callable[..., Release], tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     running = release(VERSIONS[0], RESULTS=f"file://{tmp_path}/results")
+    ticked(running)
     said = running.canary()
     assert said.returncode == 0, said.stdout + said.stderr + running.logs()
     assert "The queue mail: there and back in " in said.stdout
@@ -271,14 +272,24 @@ def test_a_worker_that_takes_nothing_is_found_without_results_too(release: Calla
     running = release(VERSIONS[-1])
     ticked(running)
     worker = running.running["parcels-worker-mail.service"]
-    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-    for child in children:
-        os.kill(int(child), signal.SIGSTOP)
+    children = [int(pid) for pid in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()]
+
+    def hangs_between_two_tasks() -> bool:
+        """One that hangs within a task is busy, as far as anybody can tell."""
+        for child in children:
+            os.kill(child, signal.SIGSTOP)
+        if (seen := ask(running)) and not seen["tasks"]:
+            return True
+        for child in children:
+            os.kill(child, signal.SIGCONT)
+        return False
+
+    until(hangs_between_two_tasks, running)
     try:
-        said = running.canary(timeout=3)
+        said = running.canary(timeout=10)
     finally:
         for child in children:
-            os.kill(int(child), signal.SIGCONT)
+            os.kill(child, signal.SIGCONT)
     assert said.returncode == 1, said.stdout
     assert "A task sent through the queue mail did not come back" in said.stdout
 

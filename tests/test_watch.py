@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from watched import Host, Relay, until, virtualenv
+from watched import Host, Redis, Relay, Sentinel, free_port, until, virtualenv
 
 MAIL = {"name": "mail", "queues": ["mail", "sms"], "concurrency": 1}
 Start = Callable[..., Host]
@@ -51,13 +52,13 @@ def test_a_frozen_worker_is_killed_and_consumes_again(host: Start) -> None:
     os.kill(pid, signal.SIGSTOP)
     replaced(here, pid)
     here.consumes()
-    assert here.said(
+    here.says(
         "The worker mail (parcels-worker-mail.service) is deaf", "stopped by a signal", f"process {pid} is killed"
     )
     assert 'celery_watch_ended_total{application="parcels",worker="mail",reason="stopped"} 1' in here.metrics()
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("pool", ["threads", pytest.param("solo", marks=pytest.mark.long)])
 def test_a_frozen_worker_of_another_pool_too(host: Start, pool: str) -> None:
     """However long its tasks may silence it."""
     here = host({"name": "mail", "queues": ["mail"], "pool": pool})
@@ -75,7 +76,7 @@ def test_a_worker_that_no_longer_consumes_a_queue_is_told_to_and_goes_on(host: S
     here.control("cancel_consumer", queue="sms")
     here.consumes("sms")
     assert here.pid("worker-mail") == pid
-    assert here.said("did not consume sms, which is its own: told it to")
+    here.says("did not consume sms, which is its own: told it to")
     here.looks(1)
     assert 'celery_watch_consumers_added_total{application="parcels",worker="mail",queue="sms"} 1' in here.metrics()
 
@@ -89,7 +90,7 @@ def test_a_worker_whose_connections_were_cut_consumes_again(host: Start) -> None
         here.redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
     replaced(here, pid)
     here.consumes()
-    assert here.said("The worker mail", "is deaf: it does not answer, though the broker serves")
+    here.says("The worker mail", "is deaf: it does not answer, though the broker serves")
 
 
 def test_connections_that_are_cut_do_no_harm_without_that_option(host: Start) -> None:
@@ -100,7 +101,7 @@ def test_connections_that_are_cut_do_no_harm_without_that_option(host: Start) ->
         here.redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
         here.redis.cli("CLIENT", "KILL", "TYPE", "normal")
         here.looks(1)
-    here.consumes()
+        here.consumes()
     assert here.pid("worker-mail") == pid
 
 
@@ -114,11 +115,41 @@ def test_a_worker_whose_way_to_the_broker_swallows_everything_consumes_again(hos
         relay.swallow()
         replaced(here, pid)
         here.consumes()
-    assert here.said("The worker mail", "is deaf: it does not answer, though the broker serves")
+    here.says("The worker mail", "is deaf: it does not answer, though the broker serves")
 
 
-def test_a_worker_that_says_it_consumes_but_takes_nothing_consumes_again(host: Start) -> None:
-    here = host()
+@pytest.mark.long
+def test_workers_have_time_to_find_another_primary_that_the_watch_has_found(host: Start, tmp_path: Path) -> None:
+    """As long as for a broker that was away; one that does not is deaf after all."""
+    port = free_port()
+    with Relay() as relay:
+        options = {"broker_transport_options": {"master_name": "primary"}}
+        here = host(broker=relay.address, settings=options, environment={"BROKER": f"sentinel://127.0.0.1:{port}/1"})
+        relay.port = here.redis.port
+        other = Redis(tmp_path / "other")
+        with Sentinel(tmp_path / "sentinel", port, here.redis, other) as sentinel:
+            here.start(interval=5, reconnect=25)
+            pid = here.pid("worker-mail")
+            begun = time.monotonic()
+            until(lambda: time.monotonic() > begun + 26, here.logs)  # when it is up, the watch waits as long
+            here.looks(1)
+            # All of it happens before the next look, which finds a broker that serves.
+            here.redis.process.send_signal(signal.SIGSTOP)
+            until(sentinel.names_the_second, here.logs)
+            here.looks(3)
+            assert here.pid("worker-mail") == pid, here.logs()
+            relay.port = other.port
+            replaced(here, pid)
+            here.consumes()
+        other.stop()
+    here.says("The worker mail", "is deaf: it does not answer, though the broker serves")
+
+
+@pytest.mark.parametrize("rate", ["", "20/s"])
+@pytest.mark.long
+def test_a_worker_that_says_it_consumes_but_takes_nothing_consumes_again(host: Start, rate: str) -> None:
+    """A task with a rate limit is no excuse, but for as long as it may hold messages back."""
+    here = host(environment={"RATE": rate} if rate else {})
     here.start()
     pid = here.pid("worker-mail")
     here.control("stand_still")
@@ -126,20 +157,20 @@ def test_a_worker_that_says_it_consumes_but_takes_nothing_consumes_again(host: S
     assert here.pid("worker-mail") == pid, "nothing waited for it"
     here.consumes()
     assert here.pid("worker-mail") != pid
-    assert here.said("The worker mail", "it has room and consumes mail, sms, where messages wait, but takes none")
+    here.says("The worker mail", "it has room and consumes mail, sms, where messages wait, but takes none")
 
 
 def test_a_broker_that_is_away_is_nobodys_fault(host: Start) -> None:
-    """However long, and while workers come back to it."""
+    """However long, and while workers come back to it, which they try after 2, 4, 6 … s."""
     here = host()
-    here.start()
+    here.start(reconnect=10)
     pid = here.pid("worker-mail")
     here.redis.stop()
-    until(lambda: here.said("The broker does not serve"), here.logs)
+    here.says("The broker does not serve")
     here.looks(10)
     here.redis.start()
     here.consumes()
-    until(lambda: here.said("The broker serves again"), here.logs)
+    here.says("The broker serves again")
     here.looks(10)
     assert here.pid("worker-mail") == pid
 
@@ -156,7 +187,7 @@ def test_a_broker_that_refuses_writes_is_nobodys_fault_and_what_it_leaves_consum
     here.redis.cli("SET", "changed", "1")
     here.redis.cli("BGSAVE")
     until(lambda: "MISCONF" in here.redis.cli("SET", "a", "1").stdout, here.logs)
-    until(lambda: here.said("The broker does not serve", "MISCONF"), here.logs)
+    here.says("The broker does not serve", "MISCONF")
     here.looks(10)
     assert " is deaf" not in (here.folder / "watch.log").read_text()
     here.redis.cli("CONFIG", "SET", "dir", str(here.redis.folder))
@@ -165,6 +196,7 @@ def test_a_broker_that_refuses_writes_is_nobodys_fault_and_what_it_leaves_consum
     here.consumes()
 
 
+@pytest.mark.long
 def test_healthy_workers_at_work_are_never_touched(host: Start) -> None:
     """Busy, with a place free or none, holding tasks for later, and with more messages in the queue than they may take."""
     here = host(
@@ -192,6 +224,7 @@ def test_healthy_workers_at_work_are_never_touched(host: Start) -> None:
     here.consumes("mail")
 
 
+@pytest.mark.long
 def test_a_solo_worker_with_one_task_after_another_is_not_touched(host: Start) -> None:
     """It hardly ever answers, for longer than any stop takes."""
     here = host({"name": "mail", "queues": ["mail"], "pool": "solo", "stop_timeout": 4})
@@ -219,6 +252,7 @@ def test_a_worker_that_waits_for_a_rate_limit_is_not_touched(host: Start) -> Non
     assert not here.has("held-3")
 
 
+@pytest.mark.long
 def test_a_worker_that_is_being_stopped_is_left_alone_until_its_mark_expires(host: Start) -> None:
     here = host()
     here.start()
@@ -232,6 +266,7 @@ def test_a_worker_that_is_being_stopped_is_left_alone_until_its_mark_expires(hos
     replaced(here, pid)
 
 
+@pytest.mark.long
 def test_a_worker_that_is_deaf_again_and_again_is_given_more_time_each_time(host: Start) -> None:
     here = host()
     here.start()
@@ -239,14 +274,15 @@ def test_a_worker_that_is_deaf_again_and_again_is_given_more_time_each_time(host
         pid = here.pid("worker-mail")
         os.kill(pid, signal.SIGSTOP)
         replaced(here, pid)
-        assert here.said(f"process {pid} is killed", f"it has {seconds} s")
+        here.says(f"process {pid} is killed", f"it has {seconds} s")
 
 
+@pytest.mark.long
 def test_workers_that_were_told_to_answer_nobody_are_not_touched(host: Start) -> None:
     here = host(settings={"worker_enable_remote_control": False})
     here.start(start_patience=5)
     pid = here.pid("worker-mail")
-    until(lambda: here.said("Nobody has answered yet"), here.logs)
+    here.says("Nobody has answered yet")
     here.looks(10)
     assert here.pid("worker-mail") == pid
     here.consumes()
@@ -258,9 +294,11 @@ def test_a_systemd_that_does_not_answer_is_nobodys_fault(host: Start) -> None:
     here.start()
     pid = here.pid("worker-mail")
     known = here.refuse_states()
-    until(lambda: here.said("systemd does not answer", "nobody is judged"), here.logs)
+    here.says("systemd does not answer", "nobody is judged")
     os.kill(pid, signal.SIGSTOP)
-    (here.folder / "states.json").write_text(known)
+    new = here.folder / "states.known"
+    new.write_text(known)
+    new.replace(here.folder / "states.json")
     replaced(here, pid)
     assert (here.folder / "watch.log").read_text().count("systemd does not answer") == 1
 
@@ -268,7 +306,7 @@ def test_a_systemd_that_does_not_answer_is_nobodys_fault(host: Start) -> None:
 def test_a_watch_that_hangs_ends(host: Start) -> None:
     """And says where; whoever runs it starts it again."""
     here = host()
-    here.start(longest_look=3)
+    here.start(longest_look=15)
     here.hang_states()
     assert here.watch
     assert here.watch.wait(timeout=60) == 1
@@ -281,7 +319,7 @@ def test_a_frozen_beat_is_killed(host: Start) -> None:
     pid = here.pid("beat")
     os.kill(pid, signal.SIGSTOP)
     replaced(here, pid, "beat")
-    assert here.said("Beat (parcels-beat.service) is deaf", "stopped by a signal")
+    here.says("Beat (parcels-beat.service) is deaf", "stopped by a signal")
 
 
 def test_a_beat_whose_schedule_stands_still_is_killed(host: Start) -> None:
@@ -293,9 +331,10 @@ def test_a_beat_whose_schedule_stands_still_is_killed(host: Start) -> None:
     until(lambda: here.has("hanging"), here.logs)
     (here.folder / "hang").unlink()
     replaced(here, pid, "beat")
-    assert here.said("Beat (parcels-beat.service) is deaf: it does not answer")
+    here.says("Beat (parcels-beat.service) is deaf: it does not answer")
 
 
+@pytest.mark.long
 def test_a_beat_of_an_older_celery_that_no_longer_wakes_up_is_killed(host: Start, older: Path) -> None:
     """It answers nothing ever; how long it may sleep is known."""
     here = host(venv=older, celery_beat=True, version="5.6.3")
@@ -307,7 +346,7 @@ def test_a_beat_of_an_older_celery_that_no_longer_wakes_up_is_killed(host: Start
     until(lambda: here.has("hanging"), here.logs)
     (here.folder / "hang").unlink()
     replaced(here, pid, "beat")
-    assert here.said("Beat (parcels-beat.service) is deaf: its main process has not woken up")
+    here.says("Beat (parcels-beat.service) is deaf: its main process has not woken up")
 
 
 def test_a_second_beat_is_ended_and_the_units_goes_on(host: Start) -> None:
@@ -316,7 +355,7 @@ def test_a_second_beat_is_ended_and_the_units_goes_on(host: Start) -> None:
     pid = here.pid("beat")
     second = here.by_hand("beat", "--pidfile=", "--schedule", str(here.folder / "second"))
     second.wait(timeout=60)
-    until(lambda: here.said(f"A second Beat ran, process {second.pid}", "Beat is parcels-beat.service"), here.logs)
+    here.says(f"A second Beat ran, process {second.pid}", "Beat is parcels-beat.service")
     inside = here.by_hand("worker", "--beat", "--hostname", "other@%h", "--queues", "other")
     inside.wait(timeout=60)
     other = here.by_hand("beat", "--pidfile=", "--schedule", str(here.folder / "third"), app="others")
@@ -333,4 +372,4 @@ def test_a_beat_on_a_host_without_one_is_ended(host: Start) -> None:
     here.start()
     second = here.by_hand("beat", "--pidfile=", "--schedule", str(here.folder / "second"))
     second.wait(timeout=60)
-    until(lambda: here.said("A second Beat ran", "Beat runs on another host"), here.logs)
+    here.says("A second Beat ran", "Beat runs on another host")

@@ -170,6 +170,40 @@ class Redis:
         return subprocess.run(["redis-cli", "-p", str(self.port), *words], capture_output=True, text=True, check=False)
 
 
+class Sentinel:
+    """Says which of two servers is the primary, by that name; the second one becomes the first one's replica."""
+
+    def __init__(self, folder: Path, port: int, first: Redis, second: Redis) -> None:
+        self.port, self.second = port, second
+        second.cli("REPLICAOF", "127.0.0.1", str(first.port))
+        folder.mkdir()
+        configuration = folder / "sentinel.conf"
+        lines = [f"port {port}", f"dir {folder}", f"sentinel monitor primary 127.0.0.1 {first.port} 1"]
+        configuration.write_text(
+            "\n".join(
+                [*lines, "sentinel down-after-milliseconds primary 1000", "sentinel failover-timeout primary 10000", ""]
+            )
+        )
+        command = ["redis-server", str(configuration), "--sentinel", "--logfile", str(folder.parent / "sentinel.log")]
+        self.process = subprocess.Popen(command)
+        until(lambda: "slave\n" in self._ask("REPLICAS", "primary"), lambda: self._ask("REPLICAS", "primary"))
+
+    def __enter__(self) -> Sentinel:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def names_the_second(self) -> bool:
+        """Whether that one is the primary."""
+        return str(self.second.port) in self._ask("GET-MASTER-ADDR-BY-NAME", "primary").split()
+
+    def _ask(self, *words: str) -> str:
+        command = ["redis-cli", "-p", str(self.port), "SENTINEL", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
 class Relay:
     """A way to Redis that can be made to swallow what is sent on it."""
 
@@ -361,9 +395,10 @@ class Host:
         self.send("note", name, queue=queue)
         until(lambda: self.has(name), self.logs)
 
-    def said(self, *words: str) -> bool:
-        """Whether one line of the watch has all these words."""
-        return any(all(word in line for word in words) for line in (self.folder / "watch.log").read_text().splitlines())
+    def says(self, *words: str) -> None:
+        """Waits until one line of the watch has all these words: it acts first and says so then."""
+        log = self.folder / "watch.log"
+        until(lambda: any(all(word in line for word in words) for line in log.read_text().splitlines()), self.logs)
 
     def metrics(self) -> str:
         """The watch's counters."""

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -81,12 +82,13 @@ class Worker:
 
 @dataclass
 class Answers:
-    """What one look heard; `waiting` are the messages in each queue, where the broker can tell."""
+    """What one look heard; `waiting` are the messages in each queue, where the broker can tell, `primary` the server that Sentinels named."""
 
     stats: dict[str, Any] = field(default_factory=dict)
     queues: dict[str, set[str]] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)
     beats: set[str] = field(default_factory=set)
+    primary: object = None
 
 
 @dataclass
@@ -98,6 +100,7 @@ class History:
         well: by what may speak against it, when it last did not.
         looks: by the same, how many looks in a row saw it.
         total: the tasks it has begun.
+        held: seconds for which a rate limit of its tasks may keep it from beginning the next one.
         switches: how often its main thread has gone to sleep by itself, and when that number was first seen.
     """
 
@@ -107,6 +110,7 @@ class History:
     well: dict[str, float] = field(default_factory=dict)
     looks: Counter[str] = field(default_factory=Counter)
     total: int | None = None
+    held: float = 0
     switches: tuple[int, float] = (-1, 0.0)
 
     def note(self, reason: str, speaks: bool, now: float) -> None:
@@ -158,6 +162,7 @@ class Watch:
         self.added: Counter[tuple[str, str]] = Counter()
         self.second_beats = SecondBeats(config["app"], config["beat_unit"])
         self.served_since: float | None = None
+        self.primary: object = None
         self.last_look: float | None = None
         self.said: set[str] = set()
 
@@ -215,8 +220,9 @@ class Watch:
         if "broker" in self.said:
             self._say("The broker serves again.")
             self.said.discard("broker")
-        if self.served_since is None:
-            self.served_since = time.monotonic()
+        if self.served_since is None or answers.primary != self.primary:
+            # The watch finds another primary sooner than a worker, which has to notice first that the one that it had says nothing.
+            self.served_since, self.primary = time.monotonic(), answers.primary
         return answers
 
     def _connection_errors(self) -> tuple[type[BaseException], ...]:
@@ -233,7 +239,7 @@ class Watch:
                 heard = list(answers.stats)
                 queues = (self._inspect(connection, heard).active_queues() or {}) if heard else {}
                 answers.queues = {node: {queue["name"] for queue in found or ()} for node, found in queues.items()}
-                answers.waiting = self._waiting(connection)
+                answers.waiting, answers.primary = self._waiting(connection)
             if beats := [node for node in nodes if node not in workers]:
                 replies = self.app.control.ping(destination=beats, timeout=self.config["answer"], connection=connection)
                 answers.beats = {node for reply in replies or () for node in reply}
@@ -242,12 +248,14 @@ class Watch:
     def _inspect(self, connection: Any, nodes: list[str]) -> Any:
         return self.app.control.inspect(destination=nodes, timeout=self.config["answer"], connection=connection)
 
-    def _waiting(self, connection: Any) -> dict[str, int]:
-        """The messages in each queue. Of Redis alone: others push, and may have reasons of their own not to."""
+    def _waiting(self, connection: Any) -> tuple[dict[str, int], object]:
+        """The messages in each queue, and the primary. Of Redis alone: others push, and may have reasons of their own not to."""
         if connection.transport.driver_type != "redis":
-            return {}
+            return {}, None
         with connection.channel() as channel:
-            return {queue: channel._size(queue) for queue in {queue for one in self.workers for queue in one.queues}}
+            queues = {queue for one in self.workers for queue in one.queues}
+            waiting = {queue: channel._size(queue) for queue in queues}
+            return waiting, getattr(channel.client.connection_pool, "master_address", None)
 
     def _look_at(self, worker: Worker, state: units.State, answers: Answers | None, now: float) -> None:
         process = units.Process.read(state.pid) if state.is_up else None
@@ -291,7 +299,7 @@ class Watch:
             self._add_consumers(worker, sorted(missing), history)
         total = sum(stats.get("total", {}).values())
         waits = any(answers.waiting.get(queue) for queue in worker.queues)
-        stands = waits and not missing and total == history.total and self._has_room(worker, stats)
+        stands = waits and not missing and total == history.total and self._has_room(worker, stats, history)
         history.note("standing-still", stands, now)
         history.total = total
 
@@ -308,25 +316,25 @@ class Watch:
             self.added[worker.name, queue] += 1
             self._say(f"{worker} did not consume {queue}, which is its own: told it to.")
 
-    def _has_room(self, worker: Worker, stats: Mapping[str, Any]) -> bool:
-        """Whether a worker would take a message if it could.
+    def _has_room(self, worker: Worker, stats: Mapping[str, Any], history: History) -> bool:
+        """Whether a worker would take a message if it could: not while its processes are taken, or it holds as many messages as it may.
 
-        Not so while its processes are taken, it holds as many messages as it may, or one of its tasks has a rate limit: what waits for
-        that is held where nobody sees it.
+        Those that it holds for a rate limit nobody sees; how long that may take is noted.
         """
         size, prefetch = stats.get("pool", {}).get("max-concurrency"), stats.get("prefetch_count", 0)
         try:
             with self.app.connection_for_write() as connection:
                 inspect = self._inspect(connection, [worker.node])
-                active, reserved, scheduled, limited = (
+                active, reserved, scheduled = (
                     len((answer or {})[worker.node])
-                    for answer in (inspect.active(), inspect.reserved(), inspect.scheduled(), _limited(inspect))
+                    for answer in (inspect.active(), inspect.reserved(), inspect.scheduled())
                 )
+                history.held = _held(inspect.registered("rate_limit")[worker.node])
         except Exception:
             # Without an answer it is judged by that.
             return False
         held = active + reserved
-        return bool(size) and held < size and (not prefetch or held + scheduled < prefetch) and not limited
+        return bool(size) and held < size and (not prefetch or held + scheduled < prefetch)
 
     def _note_sleep(self, history: History, now: float) -> None:
         """Beat wakes up by itself, whatever its scheduler: one that does not hangs in a call."""
@@ -369,6 +377,8 @@ class Watch:
             return 0
         if reason == "silent" and not history.heard:
             return max(patience, self.config["start_patience"])
+        if reason == "standing-still":
+            return patience + history.held
         return max(patience, worker.patience) if reason == "silent" else patience
 
     def _may_judge_silence(self, now: float) -> bool:
@@ -454,10 +464,12 @@ def _patience(worker: Mapping[str, Any]) -> float:
     return of_pool.get(worker["pool"], 0)
 
 
-def _limited(inspect: Any) -> dict[str, list[str]]:
-    """By node, the tasks that have a rate limit."""
-    found = inspect.registered("rate_limit") or {}
-    return {node: [task for task in tasks if "[rate_limit=" in task] for node, tasks in found.items()}
+def _held(tasks: Iterable[str]) -> float:
+    """Seconds between two runs of the task with the lowest rate limit, of a worker's tasks as they are registered: "mail.send [rate_limit=6/m]"."""
+    from celery.utils.time import rate
+
+    rates = [rate(found[1]) for task in tasks if (found := re.search(r"\[rate_limit=([^] ]+)", task))]
+    return max((1 / a_second for a_second in rates if a_second), default=0.0)
 
 
 def is_marked(unit: str) -> bool:
