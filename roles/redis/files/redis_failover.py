@@ -329,10 +329,13 @@ class Failover:
         write(Path(config["sentinel_file"]), "\n".join([text.rstrip("\n"), agreement, monitor, *known, ""]))
 
     def _is_member(self, line: str, ports: Mapping[str, str]) -> bool:
-        """Whether a line is about no other server than the members, at the ports that they have."""
+        """Whether a line is about no other server than the members, at the ports that they have; and not about this Sentinel itself."""
         words = line.split()
-        port = ports.get(words[1].lower())
-        return port is None or (words[3] in self.names and words[3] != self.own and words[4] == port)
+        what = words[1].lower()
+        if what not in ports:
+            return True
+        is_itself = what == "known-sentinel" and words[3] == self.own
+        return words[3] in self.names and words[4] == ports[what] and not is_itself
 
     def _renamed(self, line: str) -> str:
         """A line of what the Sentinel knows, with the name that the primary has now: it ends over one that it does not monitor."""
