@@ -336,15 +336,8 @@ def test_the_site_its_workers_and_flower_are_well_after_all_that(shop: Shop, wai
     wait_until(lambda: shop.get("/readyz").status_code == 200)
     order = shop.order()
     wait_until(lambda: shop.state(order) == "paid", timeout=90)
-    login = ("flower", secrets()["vault_flower_password"])
-    asked = "/flower/api/workers?refresh=1"
-    wait_until(
-        lambda: (
-            set(shop.session.get(shop.address + asked, auth=login, timeout=30).json())
-            >= {f"{name}@shop" for name in WORKERS}
-        ),
-        timeout=120,
-    )
+    password = secrets()["vault_flower_password"]
+    wait_until(lambda: shop.workers(password) >= {f"{name}@shop" for name in WORKERS}, timeout=120)
 
 
 def test_no_secret_is_in_a_log() -> None:
