@@ -132,6 +132,15 @@ def test_settings_are_live(host: Host) -> None:
     assert ask(host, kind) == "C.UTF-8|UTF8"
 
 
+def test_a_connection_to_a_host_that_is_gone_ends_after_two_minutes(host: Host) -> None:
+    """As the kernel has it for the connection that asks."""
+    asked = (
+        "current_setting('tcp_keepalives_idle')::interval + 6 * current_setting('tcp_keepalives_interval')::interval"
+    )
+    answer = connect(host, f"SELECT {asked}, current_setting('tcp_keepalives_count')")
+    assert answer.stdout.splitlines()[-1] == "00:02:00|6", answer.stderr
+
+
 def test_a_killed_postgresql_returns_with_its_data(host: Host, wait_until: Callable[..., Any]) -> None:
     """systemd starts it again after SIGKILL, and what was committed is there."""
     assert connect(host, "DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT 42 AS answer").rc == 0

@@ -96,6 +96,7 @@ def changes(run: Any) -> set[str]:
     return set(re.findall(r"changed=(\d+)", run.stdout))
 
 
+@pytest.mark.long
 def test_it_is_taken_away_and_comes_back_with_its_data(
     host: Host, host_name: str, converge_again: Callable[..., Any], lab_restart: Callable[[str], None]
 ) -> None:
@@ -118,6 +119,7 @@ def test_it_is_taken_away_and_comes_back_with_its_data(
     assert connect(host, "blog", port=5433, database="blog", sql="SELECT answer FROM kept").stdout.strip() == "42"
 
 
+@pytest.mark.long
 def test_its_data_goes_when_that_is_said(host: Host, host_name: str, converge_again: Callable[..., Any]) -> None:
     """The whole cluster; the next run makes a new one."""
     removal = {"limit": host_name, "playbook": "absent.yml"}
