@@ -123,18 +123,22 @@ def test_a_release_that_wants_another_variable_says_which_and_the_old_one_goes_o
 def test_an_environment_that_the_release_cannot_start_with_is_refused_and_the_old_one_stays(
     hosts: dict[str, Host], converge_again: Callable
 ) -> None:
+    """Nor does gunicorn's configuration take effect."""
     lacking = {name: value for name, value in ENVIRONMENT.items() if name != "LIBRARY_SECRET"}
-    before = {name: host.check_output("cat /etc/library/environment") for name, host in hosts.items()}
-    run = converge_again("-e", json.dumps({"django_app_environment": lacking}))
+    files = "cat /etc/library/environment /etc/library/gunicorn.conf.py"
+    before = {name: host.check_output(files) for name, host in hosts.items()}
+    changed = {"django_app_environment": lacking, "django_app_gunicorn_settings": {"keepalive": 44}}
+    run = converge_again("-e", json.dumps(changed))
     assert run.returncode != 0
     assert "app_environment: the project needs LIBRARY_SECRET, which it is not given." in run.stdout
-    assert {name: host.check_output("cat /etc/library/environment") for name, host in hosts.items()} == before
+    assert {name: host.check_output(files) for name, host in hosts.items()} == before
     for host in hosts.values():
         # What is started again meanwhile has what it had.
         host.run_expect([0], "systemctl restart library-web.service")
         assert "first edition" in host.check_output(PAGE)
 
 
+@pytest.mark.long
 def test_static_files_that_are_collected_elsewhere_are_told(
     hosts: dict[str, Host], repository: Path, converge_again: Callable
 ) -> None:
@@ -198,6 +202,7 @@ def test_another_database_is_migrated(hosts: dict[str, Host], repository: Path, 
         assert "elsewhere" not in host.check_output("ls --almost-all /srv/library/current/")
 
 
+@pytest.mark.long
 def test_another_content_of_a_given_file_restarts_the_processes_without_a_new_release_and_a_file_taken_from_the_list_goes(
     hosts: dict[str, Host], repository: Path, converge_again: Callable
 ) -> None:
@@ -228,6 +233,7 @@ def test_what_a_project_wrote_inside_its_source_and_what_ran_once_outlives_relea
         assert int(host.check_output("wc --lines </var/lib/library/prepared")) > 1
 
 
+@pytest.mark.long
 def test_a_command_that_failed_is_tried_again_and_one_that_did_not_is_not(
     hosts: dict[str, Host], repository: Path, converge_again: Callable
 ) -> None:
@@ -265,6 +271,7 @@ git -c user.name=Test -c user.email=test@example.com -c commit.gpgsign=false com
     return pushes
 
 
+@pytest.mark.long
 def test_a_branch_that_is_pushed_to_meanwhile_gives_all_servers_the_same(
     hosts: dict[str, Host], repository: Path, pushed_to: Path, converge_again: Callable
 ) -> None:
@@ -286,6 +293,7 @@ def test_a_python_that_is_not_there_is_refused_before_anything_changes(
     assert {name: host.check_output(CURRENT) for name, host in hosts.items()} == before
 
 
+@pytest.mark.long
 def test_a_lock_of_uv_s_is_installed_with_what_it_lacks_by_a_python_of_one_s_choice(
     hosts: dict[str, Host], repository: Path, converge_again: Callable, tmp_path: Path
 ) -> None:

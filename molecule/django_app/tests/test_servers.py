@@ -119,6 +119,7 @@ def test_a_stop_tells_the_application(asgi: subprocess.CompletedProcess[str], ho
         assert json.loads(host.check_output(VISITOR))["secure"] is True
 
 
+@pytest.mark.long
 def test_another_server_takes_the_socket_and_loses_nothing(
     other: subprocess.CompletedProcess[str], hosts: dict[str, Host]
 ) -> None:
@@ -131,6 +132,7 @@ def test_another_server_takes_the_socket_and_loses_nothing(
         assert host.file(DIARY).content_string.split() == ["shutdown", "startup"]
 
 
+@pytest.mark.long
 def test_a_project_without_manage_py_is_managed_by_django_s_own_command(
     other: subprocess.CompletedProcess[str], hosts: dict[str, Host]
 ) -> None:
