@@ -52,12 +52,15 @@ GOOD = {
 MAIN = "group_vars/production/main.yml"
 HOSTS = "inventories/production/hosts.yml"
 VAULT = "group_vars/production/vault.yml"
+CLEAR_TEXT = {"service_tls": False}
 
 
 def write_inventory(folder: Path, variables: dict[str, Any], groups: dict[str, list[str]] | None = None) -> Path:
-    """An inventory of the environment production: server-1 does everything unless `groups` says otherwise; group_vars are the real ones."""
+    """An inventory of the environment production: server-1 does everything unless `groups` says otherwise; group_vars are the real ones,
+    but for TLS, which those tests ask for that want it."""
     members = {key: ["server-1"] for key in FUNCTIONS} | (groups or {})
-    hosts = {name: {} for group in members.values() for name in group} | {"server-1": {**GOOD, **variables}}
+    hosts = {name: CLEAR_TEXT for group in members.values() for name in group}
+    hosts["server-1"] = {**CLEAR_TEXT, **GOOD, **variables}
     children = {group: {"hosts": {key: {} for key in names}} for group, names in members.items()}
     if not (folder / "group_vars").exists():
         (folder / "group_vars").symlink_to(ROOT / "group_vars")
@@ -1334,15 +1337,14 @@ def test_the_preflight_knows_which_roles_the_plays_give_to_a_group() -> None:
     for path in (ROOT / "playbooks").glob("*.yml"):
         for play in yaml.safe_load(path.read_text()):
             blocks = [task.get("block", [task]) for task in play.get("tasks", [])]
-            tasks = [
-                task["ansible.builtin.import_role"]
+            entries = [entry if isinstance(entry, dict) else {"role": entry} for entry in play.get("roles", [])] + [
+                {"role": role["name"], "when": task.get("when", "")}
                 for block in blocks
                 for task in block
-                if "ansible.builtin.import_role" in task
+                if "tasks_from" not in (role := task.get("ansible.builtin.import_role", {"tasks_from": ""}))
             ]
-            for entry in [*play.get("roles", []), *(task["name"] for task in tasks if "tasks_from" not in task)]:
-                role = entry if isinstance(entry, str) else entry["role"]
-                only = None if role == entry else [entry["when"].removeprefix("inventory_hostname in topology_")]
+            for entry in entries:
+                role, only = entry["role"], re.findall(r"^inventory_hostname in topology_(\w+)$", entry.get("when", ""))
                 for group in only or [word for word in re.findall(r"\w+", play["hosts"]) if word in given]:
                     given[group].add(role.removeprefix("stockpot.stack."))
     assert {group: set(roles) for group, roles in stack.ROLES.items()} == given
