@@ -1,4 +1,4 @@
-"""A site on a Redis and a PostgreSQL that these roles did not make, and on one Redis and two of its own: nothing is lost on the way."""
+"""A site on a Redis, a RabbitMQ and a PostgreSQL that these roles did not make, and on one Redis and two of its own: nothing is lost on the way."""
 
 from __future__ import annotations
 
@@ -63,6 +63,12 @@ def orders_of(provider: Host) -> int:
     return int(provider.check_output(ask))
 
 
+def waiting(shop: Shop, host: Host, count: int) -> list[str]:
+    """Orders that nobody takes."""
+    managed.control(host, "stop", ["stockpot-worker-critical"])
+    return [shop.order() for _ in range(count)]
+
+
 def changes(run: subprocess.CompletedProcess[str]) -> int:
     """How many tasks of a run that went well changed the server."""
     assert run.returncode == 0, run.stdout[-6000:]
@@ -87,9 +93,8 @@ def test_flower_the_watch_and_the_figures_work_as_ever(
     ours: Host, secrets: dict[str, str], shop: Shop, wait_until: Wait
 ) -> None:
     """They read the provider's broker and database."""
-    login = ("flower", secrets["vault_flower_password"])
-    seen = wait_until(lambda: shop.get("/flower/api/workers?refresh=1", auth=login).json())
-    assert {name.split("@")[0] for name in seen} >= set(WORKERS)
+    password = secrets["vault_flower_password"]
+    wait_until(lambda: {name.split("@")[0] for name in shop.workers(password)} >= set(WORKERS))
     program = "import ssl, urllib.request as r; context = ssl._create_unverified_context()"
     program += "; print(r.urlopen('https://localhost/metrics', timeout=30, context=context).read().decode())"
     page = ours.check_output("python3 -c %s", program)
@@ -100,6 +105,47 @@ def test_flower_the_watch_and_the_figures_work_as_ever(
     order = shop.order()
     assert wait_until(lambda: shop.state(order) == "paid", timeout=180)
     assert managed.main_pids(ours, list(frozen)) != frozen
+
+
+def test_their_sentinel_takes_the_place_of_an_address_and_no_task_is_lost(
+    ours: Host, provider: Host, shop: Shop, converge_again: Run, wait_until: Wait
+) -> None:
+    """Broker, results and cache by one override: the Sentinel names the Redis that has all of it."""
+    place = "default:{{ vault_redis_celery_password }}@redis.provider.example:26379"
+    names = ("broker_url", "result_backend_url", "cache_url")
+    sentinel = {name: f"sentinel://{place}/{database}" for database, name in enumerate(names, 5)}
+    orders = waiting(shop, ours, 5)
+    assert changes(converge_again("-e", json.dumps({**sentinel, "redis_primary_name": "theirs"}))) > 0
+    for order in [*orders, shop.order()]:
+        assert wait_until(lambda order=order: shop.state(order) == "paid")
+    assert "redis-sentinel" in provider.check_output("ss -Htnp state established sport = 26379")
+    assert ours.run("dpkg-query -W redis-server redis-sentinel").rc != 0
+
+
+def test_their_rabbitmq_takes_the_broker_s_place(
+    ours: Host, provider: Host, secrets: dict[str, str], shop: Shop, converge_again: Run, wait_until: Wait
+) -> None:
+    """By one override, and over TLS to the name in its certificate; who cannot show that is refused."""
+    place = "customer-17:{{ vault_rabbitmq_celery_password | urlencode }}@rabbitmq.provider.example:5671/shops%2F17"
+    theirs = ("-e", json.dumps({"celery_broker": "rabbitmq", "broker_url": f"amqps://{place}"}))
+    assert changes(converge_again(*theirs)) > 0
+    order = shop.order()
+    assert wait_until(lambda: shop.state(order) == "paid")
+    shown = provider.check_output("rabbitmqctl list_queues --quiet --no-table-headers --vhost shops/17 name type")
+    kinds = dict(line.split("\t") for line in shown.splitlines())
+    assert {kinds[name] for name in ("critical", "default", "emails", "images", "reports")} == {"quorum"}
+    shown = provider.check_output("rabbitmqctl list_connections --quiet --no-table-headers user vhost ssl")
+    assert set(shown.splitlines()) == {"customer-17\tshops/17\ttrue"}
+    assert ours.run("dpkg-query -W rabbitmq-server").rc != 0
+    password = secrets["vault_flower_password"]
+    wait_until(lambda: {name.split("@")[0] for name in shop.workers(password)} >= set(WORKERS))
+    address = provider.check_output("hostname -I").split()[0]
+    program = "from config.celery import app; url = app.conf.broker_url.replace('rabbitmq.provider.example', '{}')"
+    program += "; app.connection_for_write(url).ensure_connection(max_retries=1); print('connected')"
+    ask = "/usr/local/bin/stockpot-manage shell -c %s"
+    assert "connected" in ours.check_output(ask, program.format("rabbitmq.provider.example"))
+    assert "IP address mismatch" in ours.run(ask, program.format(address)).stderr
+    assert changes(converge_again(*theirs)) == 0
 
 
 def test_what_the_provider_keeps_stays_when_the_application_goes(
@@ -140,12 +186,6 @@ def listening(host: Host) -> set[str]:
     """The ports of Redis on a host."""
     lines = host.check_output("ss -Hltnp").splitlines()
     return {line.split()[3].rsplit(":", 1)[1] for line in lines if "redis-server" in line}
-
-
-def waiting(shop: Shop, host: Host, count: int) -> list[str]:
-    """Orders that nobody takes."""
-    managed.control(host, "stop", ["stockpot-worker-critical"])
-    return [shop.order() for _ in range(count)]
 
 
 def test_the_cache_moves_to_a_redis_of_its_own_and_back_and_no_task_is_lost(
