@@ -15,10 +15,10 @@ demo: setup ## boot a Debian server in a container, deploy site.yml to it, print
 demo-destroy: setup ## remove the demo and all it made
 	@bin/demo destroy
 
-check: setup ## the minute-long part of the tests: lint and unit tests
+check: setup ## the part of the tests that takes minutes: lint and unit tests
 	@bin/test lint unit
 
-test: setup ## everything: lint, unit tests, the app's tests, the demo in a browser, all Molecule scenarios
+test: setup ## lint, unit tests, the app's tests, the demo in a browser, several servers, each role; FULL=1 make test: all, on both Debians, as CI does
 	@bin/test
 
 test-app: setup ## the reference app's own tests

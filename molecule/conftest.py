@@ -15,7 +15,7 @@ import testinfra
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from lab import LAB, LAB_FOLDER, PROJECT, lab_ports
+from lab import LAB, LAB_FOLDER, LAB_HOSTS, PROJECT, lab_ports
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -72,7 +72,7 @@ def exposure(host: testinfra.host.Host) -> Callable[[str], float]:
 def wait_until() -> Callable[..., Any]:
     """Poll a function until it returns something true, and return that.
 
-    Assertion and lookup errors inside the function count as "not yet"; the last one is shown when time is up.
+    Errors inside the function that an answer which is not there yet leads to count as "not yet"; the last one is shown when time is up.
     """
 
     def poll(function: Callable[[], Any], timeout: float = 60) -> Any:
@@ -82,7 +82,7 @@ def wait_until() -> Callable[..., Any]:
             try:
                 if last := function():
                     return last
-            except (AssertionError, LookupError, ValueError, OSError) as error:
+            except (AssertionError, AttributeError, LookupError, TypeError, ValueError, OSError) as error:
                 last = error
             time.sleep(0.3)
         raise AssertionError(f"not within {timeout} s; last: {last!r}")
@@ -115,7 +115,7 @@ def converge_again() -> Callable[..., subprocess.CompletedProcess[str]]:
     """
 
     def run(
-        *arguments: str, limit: str = "all", playbook: str = "", hosts: Path | None = None
+        *arguments: str, limit: str = LAB_HOSTS, playbook: str = "", hosts: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         scenario = PROJECT / "molecule" / LAB
         inventories = [

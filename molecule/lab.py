@@ -8,6 +8,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 LAB = os.environ.get("STOCKPOT_LAB", "")
+# The hosts that there are of the scenario's, as a pattern.
+LAB_HOSTS = f"*{os.environ.get('LAB_SUITE', '')}"
 LAB_FOLDER = PROJECT / ".lab" / LAB
 
 

@@ -38,5 +38,9 @@ class Shop:
         assert answer.status_code == 200, answer.text
         return answer.url.removeprefix(self.address)
 
+    def workers(self, password: str) -> set[str]:
+        """The workers that have answered Flower, by name and host; password: of its user."""
+        return set(self.get("/flower/api/workers?refresh=1", auth=("flower", password)).json())
+
     def state(self, order: str) -> str:
         return self.get(order + "state.json").json()["state"]

@@ -68,7 +68,7 @@ def supervisord(**programs: str) -> Iterator[Running]:
     )
     supervisor = Supervisor(str(folder / "socket"))
     try:
-        supervisor.wait_until_running(20)
+        supervisor.wait_until_running(60)
         yield Running(process, folder, supervisor)
     finally:
         process.terminate()

@@ -51,7 +51,7 @@ def test_the_stop_signal_comes_first_and_the_quit_signal_when_its_time_is_over(
 def test_it_does_nothing_when_the_process_ended_by_itself() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "MAINPID"}
     for pid in ({}, {"MAINPID": ""}):
-        subprocess.run([PROGRAM, "60", "TERM", "60", "QUIT", "60"], env=environment | pid, timeout=5, check=True)
+        subprocess.run([PROGRAM, "60", "TERM", "60", "QUIT", "60"], env=environment | pid, timeout=30, check=True)
 
 
 def test_a_process_that_is_gone_is_not_waited_for() -> None:
@@ -59,5 +59,5 @@ def test_a_process_that_is_gone_is_not_waited_for() -> None:
     gone.wait()
     environment = {**os.environ, "MAINPID": str(gone.pid)}
     subprocess.run(
-        [PROGRAM, "60", "TERM", "60", "QUIT", "60"], env=environment, timeout=5, check=True, stderr=subprocess.PIPE
+        [PROGRAM, "60", "TERM", "60", "QUIT", "60"], env=environment, timeout=30, check=True, stderr=subprocess.PIPE
     )

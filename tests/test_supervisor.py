@@ -348,7 +348,7 @@ while True:
 
 @pytest.fixture
 def stopping() -> Iterator[Running]:
-    """A supervisord with the event listener and two programs that end on SIGQUIT alone, which comes after a second."""
+    """A supervisord with the event listener and two programs that end on SIGQUIT alone, which comes after five seconds."""
     python = sys.executable
     program = f"command={python} {{folder}}/deaf.py {{folder}}/{{{{name}}}}.quit\nstartsecs=1\nstopwaitsecs=60\n"
     with supervisord() as running:
@@ -370,12 +370,14 @@ def stopping() -> Iterator[Running]:
             listener.replace(command, f"command={python} {folder}/stop.py listen")
         )
         for name in ("deaf", "dumb"):
-            (folder / "words" / name).write_text("60 TERM 1 QUIT 50\n")
+            (folder / "words" / name).write_text("60 TERM 5 QUIT 50\n")
             text = program.format(folder=folder).format(name=name)
             (running.programs / f"{name}.conf").write_text(f"[program:{name}]\n{text}")
         running.supervisor.start(["stockpot-stop", "deaf", "dumb"])
         for name in ("stockpot-stop", "deaf", "dumb"):
             running.wait_for(name, "RUNNING")
+        for name in ("deaf", "dumb"):
+            wait_for(lambda name=name: running.supervisor.log(name).split() == ["up"])
         yield running
 
 

@@ -46,7 +46,7 @@ def test_each_worker_takes_only_its_own_queues(host: Host) -> None:
     code = (
         "queues = ['letters', 'cards', 'pages', 'hasty', 'threads', 'solo', 'green', 'parts'] * 5; "
         "results = [(q, who.apply_async(queue=q)) for q in queues]; "
-        "print(sorted({(q, r.get(timeout=20).split('-')[0]) for q, r in results}))"
+        "print(sorted({(q, r.get(timeout=60).split('-')[0]) for q, r in results}))"
     )
     alike = ("green", "hasty", "letters", "pages", "solo", "threads")
     assert press(host, code) == str(
@@ -56,7 +56,7 @@ def test_each_worker_takes_only_its_own_queues(host: Host) -> None:
 
 def test_workers_and_beat_have_the_settings_module_that_is_nearest_to_them(host: Host) -> None:
     """Their tasks see it, whatever the project's own file says."""
-    code = "print([settings.apply_async(queue=queue).get(timeout=20) for queue in ('letters', 'pages')])"
+    code = "print([settings.apply_async(queue=queue).get(timeout=60) for queue in ('letters', 'pages')])"
     assert press(host, code) == str(["settings.workers", "settings.pages"])
     environment = host.check_output("tr '\\0' '\\n' </proc/%s/environ", main_pid(host, "beat"))
     assert "DJANGO_SETTINGS_MODULE=settings.beat" in environment.splitlines()
@@ -66,9 +66,9 @@ def test_workers_and_beat_have_the_settings_module_that_is_nearest_to_them(host:
 def running(host: Host) -> dict[str, Any]:
     """What each worker says of itself: its statistics and queues, and whether it sends events, by its name without the host."""
     code = (
-        "import json; ask = app.control.inspect(); "
+        "import json; ask = app.control.inspect(timeout=5); "
         "stats = ask.stats(); wholes = [node for node in stats if node.startswith('whole')]; "
-        "events = app.control.broadcast('enable_events', destination=wholes, reply=True); "
+        "events = app.control.broadcast('enable_events', destination=wholes, reply=True, timeout=10); "
         "print(json.dumps([stats, ask.active_queues(), {n: r for reply in events for n, r in reply.items()}]))"
     )
     stats, queues, events = json.loads(press(host, code))
@@ -117,7 +117,7 @@ def test_a_running_worker_replaces_a_process_that_has_taken_too_much_memory(
 ) -> None:
     code = "from press import child; print(child.apply_async(args=[{}], queue='parts').get(timeout=40))"
     large, small = (press(host, code.format(megabytes)).strip() for megabytes in (200, 1))
-    wait_until(lambda: not host.file(f"/proc/{large}").exists, timeout=20)
+    wait_until(lambda: not host.file(f"/proc/{large}").exists)
     assert host.file(f"/proc/{small}").exists
 
 
@@ -136,7 +136,7 @@ def test_every_pool_works_with_the_shipped_defaults(
     pool = running[name]["pool"]
     assert pool["implementation"] == implementation
     assert pool["max-concurrency"] == concurrency
-    assert press(host, f"print(who.apply_async(queue='{name}').get(timeout=20))") == name
+    assert press(host, f"print(who.apply_async(queue='{name}').get(timeout=60))") == name
     assert properties(host, f"worker-{name}")["MemoryMax"] == str(512 * 1024**2)
 
 
@@ -145,7 +145,7 @@ def test_an_autoscaled_worker_has_its_bounds(running: dict[str, Any]) -> None:
 
 
 def test_a_worker_that_is_to_log_warnings_alone_says_nothing_of_a_task(host: Host) -> None:
-    assert press(host, "print(who.apply_async(queue='green').get(timeout=20))") == "green"
+    assert press(host, "print(who.apply_async(queue='green').get(timeout=60))") == "green"
     said = {
         name: host.check_output("journalctl --no-pager -o cat -u press-worker-%s", name) for name in ("green", "solo")
     }
@@ -177,33 +177,33 @@ def test_the_broker_password_is_in_no_command_line_and_no_readable_file(host: Ho
 
 def test_beat_fires_its_schedule(host: Host, wait_until: Callable[..., Any]) -> None:
     before = printed(host, "tick")
-    assert wait_until(lambda: printed(host, "tick") not in (before, []), timeout=20)
+    assert wait_until(lambda: printed(host, "tick") not in (before, []))
 
 
 @pytest.mark.parametrize("name", ["worker-letters", "beat"])
 def test_a_killed_process_comes_back_and_works(host: Host, wait_until: Callable[..., Any], name: str) -> None:
     before = main_pid(host, name)
     host.check_output("systemctl kill --signal=KILL press-%s.service", name)
-    wait_until(lambda: main_pid(host, name) not in ("0", before), timeout=20)
+    wait_until(lambda: main_pid(host, name) not in ("0", before))
     ticks = printed(host, "tick")
     assert wait_until(lambda: printed(host, "tick") not in (ticks, []), timeout=40)
 
 
 def test_a_running_task_survives_a_restart_of_its_worker(host: Host, wait_until: Callable[..., Any]) -> None:
     name = uuid.uuid4().hex
-    press(host, f"page.delay('{name}', 5)")
-    wait_until(lambda: printed(host, name) == ["begin"], timeout=20)
+    press(host, f"page.delay('{name}', 10)")
+    wait_until(lambda: printed(host, name) == ["begin"])
     host.check_output("systemctl restart press-worker-pages.service")
     assert printed(host, name) == ["begin", "end"]
 
 
 def test_a_task_that_takes_longer_than_the_stop_is_given_back(host: Host, wait_until: Callable[..., Any]) -> None:
     name = uuid.uuid4().hex
-    press(host, f"page.apply_async(args=['{name}', 6], queue='hasty')")
-    wait_until(lambda: printed(host, name) == ["begin"], timeout=20)
+    press(host, f"page.apply_async(args=['{name}', 20], queue='hasty')")
+    wait_until(lambda: printed(host, name) == ["begin"])
     host.check_output("systemctl restart press-worker-hasty.service")
     assert printed(host, name) in (["begin"], ["begin", "begin"])
-    assert wait_until(lambda: printed(host, name) == ["begin", "begin", "end"], timeout=40)
+    assert wait_until(lambda: printed(host, name) == ["begin", "begin", "end"], timeout=90)
 
 
 def test_the_canary_names_what_is_wrong(host: Host, host_name: str, converge_again: Callable[..., Any]) -> None:
@@ -234,7 +234,8 @@ def test_the_canary_names_what_is_wrong(host: Host, host_name: str, converge_aga
 def test_a_frozen_worker_is_named_and_the_advice_heals_it(
     host: Host, host_name: str, converge_again: Callable[..., Any]
 ) -> None:
-    """A restart could wait as long as its tasks may take; what is advised is over at once."""
+    """A restart could wait as long as its tasks may take; what is advised is over at once. The watch could be first."""
+    host.check_output("systemctl stop press-watch.service")
     host.check_output("systemctl kill --signal=STOP press-worker-letters.service")
     try:
         run = converge_again("-e", '{"celery_verify_timeout": 5}', limit=host_name, playbook="canary.yml")
@@ -244,6 +245,7 @@ def test_a_frozen_worker_is_named_and_the_advice_heals_it(
         host.check_output(said[1])
     finally:
         host.check_output("systemctl kill --signal=CONT press-worker-letters.service")
+        host.check_output("systemctl start press-watch.service")
     assert press(host, "print(who.apply_async(queue='letters').get(timeout=40))") == "letters"
 
 
@@ -253,7 +255,7 @@ def test_the_canary_waits_for_no_solo_worker_that_is_at_work(
     """Its pool answers nothing while a task runs: that is noted, and is no failure."""
     name = uuid.uuid4().hex
     press(host, f"page.apply_async(args=['{name}', 60], queue='solo')")
-    wait_until(lambda: printed(host, name) == ["begin"], timeout=20)
+    wait_until(lambda: printed(host, name) == ["begin"])
     try:
         run = converge_again("-v", "-e", '{"celery_verify_timeout": 5}', limit=host_name, playbook="canary.yml")
         assert printed(host, name) == ["begin"]

@@ -38,6 +38,7 @@ def main_pids(host: Host) -> dict[str, str]:
     return dict(zip(names, shown.split(), strict=True))
 
 
+@pytest.mark.long
 def test_a_list_without_a_queue_that_the_app_sends_to_is_refused_before_anything_changes(
     host: Host, host_name: str, converge_again: Callable[..., Any]
 ) -> None:
@@ -65,7 +66,7 @@ def run(
     tasks = {queue: uuid.uuid4().hex for queue in ("pages", "threads")}
     for queue, name in tasks.items():
         press(host, f"page.apply_async(args=['{name}', 40], queue='{queue}')")
-    wait_until(lambda: all(printed(host, name) == ["begin"] for name in tasks.values()), timeout=20)
+    wait_until(lambda: all(printed(host, name) == ["begin"] for name in tasks.values()))
     before = main_pids(host)
     changes = {"celery_workers": changed()}
     done = converge_again("-e", json.dumps(changes), limit=host_name)
@@ -86,6 +87,7 @@ def run(
     }
 
 
+@pytest.mark.long
 def test_only_what_has_changed_restarts(run: dict[str, Any]) -> None:
     assert run["done"].returncode == 0, run["done"].stdout
     before, after = run["before"], run["after"]
@@ -97,17 +99,20 @@ def test_only_what_has_changed_restarts(run: dict[str, Any]) -> None:
     assert "0" not in after.values()
 
 
+@pytest.mark.long
 def test_a_worker_that_goes_ends_its_tasks_first(run: dict[str, Any]) -> None:
     """A warm shutdown: nothing is cut, nothing runs twice."""
     assert run["printed"] == {"pages": ["begin", "end"], "threads": ["begin", "end"]}
 
 
+@pytest.mark.long
 def test_the_same_list_again_changes_nothing(run: dict[str, Any]) -> None:
     assert run["again"].returncode == 0, run["again"].stdout
     assert "changed=0" in run["again"].stdout
     assert run["still"] == run["after"]
 
 
+@pytest.mark.long
 def test_nothing_is_left_of_what_went(host: Host, run: dict[str, Any]) -> None:
     """Nor of what came, once the list is as it was."""
     assert run["back"].returncode == 0, run["back"].stdout

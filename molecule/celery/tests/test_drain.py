@@ -55,9 +55,10 @@ def test_a_name_that_no_worker_has_is_refused_before_anything_is_touched(host: H
     assert "WORKERS names leters, which is no worker" in run.stdout
     assert "letters, pages, solo, threads, whole, whole-1, whole-2" in " ".join(run.stdout.split())
     assert main_pids(host) == before
-    assert len(press(host, "print(*app.control.inspect().active_queues())").split()) == 8
+    assert len(press(host, "print(*app.control.inspect(timeout=5).active_queues())").split()) == 8
 
 
+@pytest.mark.long
 def test_a_drained_worker_ends_its_tasks_and_takes_no_more_until_it_is_started(
     host: Host, host_name: str, play: Play, wait_until: Wait
 ) -> None:
@@ -65,8 +66,13 @@ def test_a_drained_worker_ends_its_tasks_and_takes_no_more_until_it_is_started(
     before = main_pids(host)
     later = send(host, 0, "letters", countdown=3600)
     running = [send(host, 40, "letters") for _ in range(2)]
-    wait_until(lambda: all(printed(host, name) == ["begin"] for name in running), timeout=20)
-    kept = int(press(host, f"print(len(app.control.inspect().scheduled()['letters@{host_name}']))"))
+    wait_until(lambda: all(printed(host, name) == ["begin"] for name in running))
+    kept = int(
+        press(
+            host,
+            f"print(len(app.control.inspect(['letters@{host_name}'], timeout=10).scheduled()['letters@{host_name}']))",
+        )
+    )
     drained = play("drain", "letters")
     assert drained.returncode == 0, drained.stdout
     assert [printed(host, name) for name in running] == [["begin", "end"]] * 2
@@ -83,23 +89,24 @@ def test_a_drained_worker_ends_its_tasks_and_takes_no_more_until_it_is_started(
     restarted = play("restart", "letters")
     assert restarted.returncode == 0, restarted.stdout
     assert row(restarted, "letters")[4] == "was not running, consumes again"
-    assert wait_until(lambda: printed(host, waiting) == ["begin", "end"], timeout=20)
+    assert wait_until(lambda: printed(host, waiting) == ["begin", "end"])
     # Its time is kept by the worker again.
     scheduled = (
         "print([task['request']['args'][0] for tasks in app.control.inspect().scheduled().values() for task in tasks])"
     )
-    assert wait_until(lambda: later in press(host, scheduled), timeout=20)
+    assert wait_until(lambda: later in press(host, scheduled))
     assert printed(host, later) == []
     finally_ = main_pids(host)
     assert {name for name in after if after[name] != finally_.get(name)} <= {"worker-letters"}
 
 
+@pytest.mark.long
 def test_a_task_that_takes_longer_than_the_stop_is_given_back_and_runs_again(
     host: Host, play: Play, wait_until: Wait
 ) -> None:
     before = main_pids(host)
     name = send(host, 30, "hasty")
-    wait_until(lambda: printed(host, name) == ["begin"], timeout=20)
+    wait_until(lambda: printed(host, name) == ["begin"])
     run = play("restart", "hasty")
     assert run.returncode == 0, run.stdout
     found = row(run, "hasty")
@@ -109,6 +116,7 @@ def test_a_task_that_takes_longer_than_the_stop_is_given_back_and_runs_again(
     assert {name for name in before if before[name] != after[name]} == {"worker-hasty"}
 
 
+@pytest.mark.long
 def test_one_instance_is_restarted_by_its_own_name_and_all_by_the_workers(host: Host, play: Play) -> None:
     before = main_pids(host)
     run = play("restart", "whole-2, solo")
@@ -121,6 +129,7 @@ def test_one_instance_is_restarted_by_its_own_name_and_all_by_the_workers(host: 
     assert {name for name in after if after[name] != finally_[name]} == {"worker-whole-1", "worker-whole-2"}
 
 
+@pytest.mark.long
 def test_a_run_of_the_roles_brings_drained_workers_back(
     host: Host, host_name: str, play: Play, converge_again: Callable[..., Any]
 ) -> None:

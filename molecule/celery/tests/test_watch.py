@@ -129,6 +129,7 @@ def test_workers_consume_again_after_a_restart_of_the_broker(host: Host, consume
         consumes_again(queue, f"broker restarted ({queue})", began)
 
 
+@pytest.mark.long
 def test_workers_consume_again_when_a_full_disk_under_redis_is_free_again(
     host: Host, consumes_again: Callable[..., None], wait_until: Wait, small_disk: str
 ) -> None:

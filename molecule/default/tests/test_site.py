@@ -105,13 +105,14 @@ def test_one_id_follows_an_order_from_the_proxy_to_the_worker(host: Host, shop: 
     (request_id,) = re.findall(r" id=([0-9a-f]{32}) ", posts[-1])
     assert request_id != claimed
 
-    assert logged(host, request_id) >= {
+    expected = {
         ("stockpot-web", "core.outbox"),
         ("stockpot-web", "gunicorn.access"),
         ("stockpot-worker-critical", "core.tracing"),
         ("stockpot-worker-critical", "payments.services"),
         ("stockpot-worker-critical", "celery.app.trace"),
     }
+    assert wait_until(lambda: logged(host, request_id) >= expected)
     assert logged(host, claimed) == set()
 
 
@@ -142,6 +143,7 @@ def test_orders_wait_for_a_stopped_worker_and_survive_a_killed_redis(host: Host,
         assert wait_until(lambda order=order: shop.state(order) == "paid", timeout=120)
 
 
+@pytest.mark.long
 def test_an_order_is_paid_while_all_other_workers_stand_still(host: Host, shop: Shop, wait_until: Wait) -> None:
     """Nothing that takes long shares a worker with a payment."""
     others = [f"stockpot-worker-{name}" for name in WORKERS if name != "critical"]
@@ -168,12 +170,8 @@ def test_flower_asks_for_its_password(shop: Shop, secrets: dict[str, str], path:
 
 def test_flower_sees_every_worker(host_name: str, shop: Shop, secrets: dict[str, str], wait_until: Wait) -> None:
     """It listens to the same keys of the broker as the workers do."""
-
-    def workers() -> set[str]:
-        answer = shop.get("/flower/api/workers?refresh=1", auth=("flower", secrets["vault_flower_password"]))
-        return {name.split("@")[0] for name in answer.json()}
-
-    assert wait_until(lambda: workers() >= set(WORKERS))
+    password = secrets["vault_flower_password"]
+    assert wait_until(lambda: {name.split("@")[0] for name in shop.workers(password)} >= set(WORKERS))
 
 
 def test_flower_shows_no_secret(shop: Shop, secrets: dict[str, str], wait_until: Wait) -> None:
@@ -242,6 +240,7 @@ def test_a_repeated_run_restarts_nothing_and_shows_no_secret(
         assert value not in result.stdout, name
 
 
+@pytest.mark.long
 def test_a_frozen_worker_is_ended_by_the_watch_and_orders_are_paid_again(
     host: Host, shop: Shop, wait_until: Wait
 ) -> None:

@@ -50,6 +50,7 @@ def test_another_application_is_refused_what_this_one_has(
     assert main_pids(host) == before
 
 
+@pytest.mark.long
 def test_it_is_taken_away_and_comes_back_with_what_it_stored(
     host: Host, host_name: str, shop: Shop, converge_again: Callable[..., Any], wait_until: Callable[..., Any]
 ) -> None:

@@ -262,6 +262,7 @@ def test_what_would_shut_this_run_out_is_refused_at_once(given: dict[str, Any], 
     assert rules() == before
 
 
+@pytest.mark.long
 def test_a_second_application_has_its_own_rules_and_takes_only_them_away(converge_again: Run) -> None:
     """The first one's runs do not touch them, nor the other way round."""
     before = rules()
@@ -278,6 +279,7 @@ def test_a_second_application_has_its_own_rules_and_takes_only_them_away(converg
     assert rules() == before
 
 
+@pytest.mark.long
 def test_what_is_still_used_stays_open_until_the_role_runs_without_it(converge_again: Run) -> None:
     """As a run of site.yml does that moves a service to another port."""
     before = rules()
@@ -335,6 +337,7 @@ def have_them_wait(wait_until: Wait) -> Callable[[], None]:
     return say
 
 
+@pytest.mark.long
 def test_it_is_taken_away_and_comes_back_with_a_word_on_what_it_shuts(converge_again: Run, wait_until: Wait) -> None:
     """The last application's openings first: SSH stays. Whoever waits for an answer, when it comes back, gets it."""
     before = rules()

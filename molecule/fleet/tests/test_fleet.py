@@ -184,6 +184,7 @@ def main_pids() -> dict[str, dict[str, str]]:
     return found
 
 
+@pytest.mark.long
 def test_a_worker_that_moves_leaves_its_host_and_all_others_go_on(
     site: str, converge_again: Callable[..., Any], wait_until: Wait
 ) -> None:
@@ -214,6 +215,7 @@ def last_said(name: str, event: str) -> float:
     return max(float(line.split()[0]) for line in lines if event in line)
 
 
+@pytest.mark.long
 def test_beat_moves_and_the_old_one_is_stopped_before_the_new_one_starts(converge_again: Callable[..., Any]) -> None:
     """By one run."""
     old, new = WEB
@@ -250,6 +252,7 @@ def stands_still(name: str) -> Iterator[None]:
         subprocess.run([container, "unpause", "fleet", name], check=True, timeout=60)
 
 
+@pytest.mark.long
 def test_a_dead_host_of_beat_is_replaced_by_one_run_and_sends_nothing_when_it_is_back(
     site: str, converge_again: Callable[..., Any], wait_until: Wait, without_the_second: Path
 ) -> None:
@@ -368,6 +371,7 @@ def test_a_part_runs_alone_after_the_preflight(converge_again: Callable[..., Any
     assert set(re.findall(r"changed=(\d+)", result.stdout)) == {"0"}
 
 
+@pytest.mark.long
 def test_a_release_that_fails_on_one_server_starts_on_none(converge_again: Callable[..., Any], tmp_path: Path) -> None:
     """Its release command fails on the server that migrates; the others have built it by then."""
     look = "readlink /srv/stockpot/current; systemctl show --property=MainPID 'stockpot-*.service'"

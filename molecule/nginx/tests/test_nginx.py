@@ -273,9 +273,11 @@ def private_uploads(host_name: str, converge_again: Callable[..., Any]) -> Itera
 
 
 def test_private_uploads_are_handed_out_by_the_application_alone(
-    ask: Callable[..., Answer], private_uploads: None
+    ask: Callable[..., Answer], private_uploads: None, wait_until: Callable[..., Any]
 ) -> None:
     """Whoever asks for one gets 404; what the application lends comes as it says, and no further than the folder."""
+    # Until a moment after the reload the old processes answer as well.
+    wait_until(lambda: ask("/media/photo.png").status == 404)
     assert [ask(path).status for path in ("/media/photo.png", "/media/none.png", "/media/")] == [404] * 3
 
     lent = ask("/lend/photo.png")
@@ -314,13 +316,15 @@ def test_the_dashboards_metrics_are_closed_even_with_the_password(ask: Callable[
         assert ask(path, "-u", LOGIN, "-b", logged_in).status == 403, path
 
 
-def test_guessing_is_limited_and_who_is_logged_in_is_not(ask: Callable[..., Answer], logged_in: str) -> None:
+def test_guessing_is_limited_and_who_is_logged_in_is_not(
+    ask: Callable[..., Answer], logged_in: str, wait_until: Callable[..., Any]
+) -> None:
     """After too many attempts even the right password is refused, so a guess tells nothing."""
     attempts = [ask("/flower/", "-u", f"flower:guess{number}").status for number in range(25)]
-    assert attempts[-1] == 429
+    assert 429 in attempts
     assert set(attempts) <= {401, 429}
-    refused = ask("/flower/", "-u", LOGIN)
-    assert refused.status == 429
+    # Every few seconds one more attempt is let through: it may be this one, and then the next is refused.
+    refused = wait_until(lambda: (answer := ask("/flower/", "-u", LOGIN)).status == 429 and answer)
     assert "set-cookie" not in refused.headers
     assert "Too many attempts" in refused.body
     polls = {ask("/flower/workers", "-u", LOGIN, "-b", logged_in).status for _ in range(30)}
@@ -463,7 +467,7 @@ def test_a_dead_application_gives_a_page_and_returns(
     assert down.status == 502
     assert down.headers["content-type"].startswith("text/html")
     assert "We will be right back" in down.body
-    wait_until(lambda: ask("/").status == 200, timeout=20)
+    wait_until(lambda: ask("/").status == 200)
 
 
 def test_nginx_returns_when_killed(ask: Callable[..., Answer], host: Any, wait_until: Callable[..., Any]) -> None:
@@ -541,7 +545,7 @@ def test_what_an_operator_puts_into_conf_d_is_loaded_by_the_next_run_and_nothing
     host.check_output("echo %s >/etc/nginx/conf.d/extra.conf", extra)
     try:
         first, second = (converge_again(limit=host_name).stdout for _ in range(2))
-        answer = wait_until(lambda: ask("/", name="extra.test", scheme="http"), timeout=20)
+        answer = wait_until(lambda: ask("/", name="extra.test", scheme="http"))
     finally:
         host.check_output("rm /etc/nginx/conf.d/extra.conf")
     third = converge_again(limit=host_name).stdout
@@ -549,7 +553,7 @@ def test_what_an_operator_puts_into_conf_d_is_loaded_by_the_next_run_and_nothing
     assert [recap(output, host_name)["changed"] for output in (first, second, third)] == [1, 0, 1], (
         first + second + third
     )
-    wait_until(lambda: curl("/", name="extra.test", scheme="http").returncode in CURL_NO_ANSWER, timeout=20)
+    wait_until(lambda: curl("/", name="extra.test", scheme="http").returncode in CURL_NO_ANSWER)
     assert host.check_output("systemctl show -p MainPID nginx") == main_process
 
 
@@ -589,7 +593,7 @@ def test_a_changed_name_or_a_withdrawn_certificate_makes_a_new_one(
     assert host.check_output(WRITTEN) == written
     result = converge_again("-e", json.dumps(changed), limit=host_name)
     assert result.returncode == 0, result.stdout
-    wait_until(lambda: ask("/", name="new.test").status == 200, timeout=20)
+    wait_until(lambda: ask("/", name="new.test").status == 200)
     after = certificate_shown(host_name, published, "new.test")
     assert after != before
     assert ask("/", name="new.test").headers.get("strict-transport-security") is None
@@ -604,7 +608,11 @@ def main_process(host: Any) -> str:
 
 
 def test_a_changed_certificate_and_configuration_lose_no_request(
-    converge_again: Callable[..., Any], host: Any, host_name: str, published: Callable[..., tuple[str, int]]
+    converge_again: Callable[..., Any],
+    host: Any,
+    host_name: str,
+    published: Callable[..., tuple[str, int]],
+    wait_until: Callable[..., Any],
 ) -> None:
     """There and back, under requests that never pause."""
     folder = Path(__file__).resolve().parents[3] / ".lab/nginx"
@@ -616,10 +624,11 @@ def test_a_changed_certificate_and_configuration_lose_no_request(
     }
     with Visitors(published(host_name, 443)) as visitors:
         there = converge_again("-e", json.dumps(changed), limit=host_name)
-        shown = certificate_shown(host_name, published, SITE)
+        other = (folder / "other.pem").read_text().strip()
+        # Until a moment after the reload the old processes answer as well.
+        wait_until(lambda: certificate_shown(host_name, published, SITE).strip() == other)
         back = converge_again(limit=host_name)
     assert (there.returncode, back.returncode) == (0, 0), there.stdout + back.stdout
-    assert shown.strip() == (folder / "other.pem").read_text().strip()
     print(f"answers: {dict(visitors.answers)}")
     assert set(visitors.answers) == {"200"}
     assert visitors.answers["200"] > 100

@@ -206,6 +206,7 @@ def test_supervisor_itself_stops_all_gracefully_and_side_by_side(host: Any, wait
     assert host.file("/var/lib/mill-deaf/quit").exists
 
 
+@pytest.mark.long
 def test_a_reboot_waits_less_long_than_a_stop(
     host: Any, host_name: str, lab_restart: Callable[[str], None], wait_until: Callable[..., Any]
 ) -> None:
@@ -295,6 +296,7 @@ def switched(host: Any, run: Callable[..., Any], runs: dict[str, Any]) -> dict[s
     return {"there": there, "under_systemd": under_systemd, "back": back}
 
 
+@pytest.mark.long
 def test_one_variable_and_one_run_take_all_over_to_systemd_and_nothing_is_left(switched: dict[str, Any]) -> None:
     assert switched["there"].returncode == 0, switched["there"].stdout
     found = switched["under_systemd"]
@@ -304,6 +306,7 @@ def test_one_variable_and_one_run_take_all_over_to_systemd_and_nothing_is_left(s
     assert "stockpot-stop.conf" not in found["files"].split()
 
 
+@pytest.mark.long
 def test_the_way_back_is_the_same_variable(host: Any, switched: dict[str, Any], wait_until: Callable[..., Any]) -> None:
     assert switched["back"].returncode == 0, switched["back"].stdout
     wait_until(lambda: all_run(host, *set(PROGRAMS) - {"patient"}), timeout=60)
@@ -311,10 +314,12 @@ def test_the_way_back_is_the_same_variable(host: Any, switched: dict[str, Any], 
     assert processes(host) == switched["under_systemd"]["processes"]
 
 
+@pytest.mark.long
 def test_no_process_ever_ran_beside_another_of_its_name(host: Any, switched: dict[str, Any]) -> None:
     assert_one_after_the_other(ledger(host))
 
 
+@pytest.mark.long
 def test_without_an_application_nothing_of_supervisors_configuration_is_left(
     host: Any, host_name: str, switched: dict[str, Any], converge_again: Callable[..., Any]
 ) -> None:

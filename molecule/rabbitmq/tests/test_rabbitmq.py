@@ -18,6 +18,7 @@ from lab import LAB_FOLDER
 Wait = Callable[..., Any]
 USERS = ("admin", "celery", "monitoring")
 UNITS = tuple(f"stockpot-worker-{name}" for name in WORKERS)
+DELAYED = "celery_delayed_11"
 # Where service_tls is on, and what every RabbitMQ's certificate is for.
 OVER_TLS = ("rabbitmq-trixie",)
 TLS_NAME = "rabbitmq.stockpot.internal"
@@ -236,13 +237,9 @@ def test_an_order_is_paid_and_a_countdown_waits_in_rabbitmq(
     send = "app.send_task('celery.accumulate', args=['late'], kwargs={'index': 0}, queue='critical', countdown=%d)"
     assert project(host, f"print(json.dumps({send % 2}.get(timeout=30)))") == "late"
     project(host, f"{send % 3600}; print(json.dumps(''))")
-    waiting = lambda: [  # noqa: E731  asked again and again
-        queue["name"]
-        for queue in api("admin", "GET", "queues/stockpot")[1]
-        if queue["name"].startswith("celery_delayed_") and queue.get("messages")
-    ]
-    assert wait_until(waiting)
-    assert api("admin", "DELETE", f"queues/stockpot/{waiting()[0]}/contents")[0] == 204
+    # By the countdown's highest bit: 2048 seconds.
+    wait_until(lambda: api("admin", "GET", f"queues/stockpot/{DELAYED}")[1].get("messages"))
+    assert api("admin", "DELETE", f"queues/stockpot/{DELAYED}/contents")[0] == 204
 
 
 def test_what_waits_for_workers_outlives_a_killed_rabbitmq(host: Host, shop: Shop, wait_until: Wait) -> None:
@@ -300,10 +297,10 @@ def test_the_watch_has_a_worker_consume_again_what_it_left(host: Host, wait_unti
     node = project(
         host, "print(json.dumps([n for n in app.control.inspect(timeout=2).ping() if n.startswith('sweep@')]))"
     )
-    cancel = f"print(json.dumps(app.control.cancel_consumer('sweep', destination={node!r}, reply=True)))"
-    assert project(host, cancel)
-    consumed = f"print(json.dumps([q['name'] for q in app.control.inspect({node!r}).active_queues()[{node[0]!r}]]))"
-    assert project(host, consumed) == []
+    cancel = f"app.control.cancel_consumer('sweep', destination={node!r}, reply=True, timeout=10)"
+    consumed = f"print(json.dumps([q['name'] for q in app.control.inspect({node!r}, timeout=10).active_queues()[{node[0]!r}]]))"
+    # In one go: the watch needs a few seconds.
+    assert project(host, f"{cancel}\n{consumed}") == []
     assert wait_until(lambda: project(host, consumed) == ["sweep"], timeout=120)
 
 

@@ -83,9 +83,13 @@ def said(name: str, unit: str, word: str) -> float:
     return max(float(line.split()[0]) for line in lines if f" {word} " in line)
 
 
-def flower_login() -> dict[str, str]:
+def workers_in_flower(visitor: Browser) -> str:
+    """What Flower says of the workers that have answered it."""
     password = yaml.safe_load((LAB / "secrets.yml").read_text())["all"]["vars"]["vault_flower_password"]
-    return {"Authorization": "Basic " + base64.b64encode(f"flower:{password}".encode()).decode()}
+    login = {"Authorization": "Basic " + base64.b64encode(f"flower:{password}".encode()).decode()}
+    answer = visitor.ask("/flower/api/workers?refresh=1", headers=login)
+    assert answer.status == 200
+    return answer.text
 
 
 def all_paid(orders: list[str], wait_until: Wait) -> None:
@@ -97,7 +101,7 @@ def all_paid(orders: list[str], wait_until: Wait) -> None:
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
-def test_each_proxy_is_the_whole_site(proxy: str) -> None:
+def test_each_proxy_is_the_whole_site(proxy: str, wait_until: Wait) -> None:
     """With the same certificate, which a browser insists on."""
     visitor = browser(proxy)
     page = visitor.ask("/")
@@ -110,9 +114,7 @@ def test_each_proxy_is_the_whole_site(proxy: str) -> None:
     assert visitor.ask("/media/anything.webp").status == 404
     assert visitor.ask("/metrics").status == 403
     assert visitor.ask("/flower/").status == 401
-    workers = visitor.ask("/flower/api/workers?refresh=1", headers=flower_login())
-    assert workers.status == 200
-    assert "critical@several-one" in workers.text
+    wait_until(lambda: "critical@several-one" in workers_in_flower(visitor))
 
 
 def test_an_order_is_the_same_behind_each_proxy(wait_until: Wait) -> None:
@@ -163,8 +165,7 @@ def test_a_server_joins_and_the_others_go_on(converge_again: Again, joined: Path
     for name in PROXIES:
         assert changed(before[name], main_pids(name)) <= MOVED
         assert f"upstream={address(GUEST)}:8000" in asked_through(name)
-    known = browser(PROXIES[0]).ask("/flower/api/workers?refresh=1", headers=flower_login()).text
-    assert "critical@several-two" in known
+    wait_until(lambda: "critical@several-two" in workers_in_flower(browser(PROXIES[0])))
     assert said("several-one", "stockpot-beat", "Stopped") < said(GUEST, "stockpot-beat", "Started")
     all_paid(visitors.orders, wait_until)
 
