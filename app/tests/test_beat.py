@@ -92,9 +92,9 @@ def test_of_two_beats_one_sends_and_the_other_takes_over(beats: Beats, request: 
     beats.says("first", "This Beat sends the schedules")
     beats.start("second")
     beats.says("second", "This Beat waits, and sends nothing: the Beat on ")
-    before, begun = len(beats.sent()), time.time()
-    wait_until(lambda: time.time() - begun > SECONDS, timeout=2 * SECONDS, interval=1)
-    by_two = len(beats.sent()) - before
+    begun, before = time.time(), len(beats.sent())
+    wait_until(lambda: time.time() - begun > SECONDS, timeout=3 * SECONDS)
+    by_two, seconds = len(beats.sent()) - before, time.time() - begun
     turns = {}
 
     def takes_over(name: str, what: str) -> None:
@@ -107,6 +107,8 @@ def test_of_two_beats_one_sends_and_the_other_takes_over(beats: Beats, request: 
     takes_over("second", "killed")
     beats.start("third")
     beats.says("third", "This Beat waits")
+    # Between two tasks: in the middle of one it would send that when it goes on.
+    beats.sends_on(1)
     beats.send_signal("second", signal.SIGSTOP)
     takes_over("third", "frozen")
     beats.send_signal("second", signal.SIGCONT)
@@ -121,14 +123,15 @@ def test_of_two_beats_one_sends_and_the_other_takes_over(beats: Beats, request: 
     COUNTED.append(
         {
             "Beat": request.node.callspec.params["beats"],
-            f"two in {SECONDS} s": by_two,
+            f"two in {seconds:.0f} s": by_two,
             "in all": len(sent),
             "turns": len(changes) + 1,
             "shortest pause between two": f"{min(changes):.2f} s",
             **{f"{what}: taken over in": after for what, after in turns.items()},
         }
     )
-    assert by_two <= SECONDS + 1
+    # One at either end; two that send would have sent about twice as many.
+    assert by_two <= seconds + 2
     # first, second, third, second: nobody sends in another one's turn.
     assert len(changes) == 3
     assert min(changes) >= 1

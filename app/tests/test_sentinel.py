@@ -21,7 +21,7 @@ PASSWORD = "asked for by the Sentinel"
 FAILOVER = 120  # seconds: a Sentinel that was kept from the processor for two believes nothing for thirty, and sixty lie between two tries
 OPTIONS: dict[str, Any] = {
     "master_name": "primary",
-    "sentinel_kwargs": {"password": PASSWORD, "socket_timeout": 1, "socket_connect_timeout": 1, "retry": None},
+    "sentinel_kwargs": {"password": PASSWORD, "socket_timeout": 5, "socket_connect_timeout": 5, "retry": None},
 }
 
 
@@ -62,7 +62,7 @@ class Group:
             f"requirepass {PASSWORD!r}",
             f"dir {folder}",
             f"sentinel monitor primary 127.0.0.1 {self.ports[0]} 1",
-            "sentinel down-after-milliseconds primary 1000",
+            "sentinel down-after-milliseconds primary 5000",
             "sentinel auth-user primary app",
             "sentinel auth-pass primary secret/@",
         ]
@@ -116,13 +116,11 @@ def test_all_that_asks_redis_goes_over_to_another_primary(group: Group, monkeypa
     """The cache, Beat's turn, Celery's messages and its results."""
     for name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"):  # to Celery itself they are worth more
         monkeypatch.delenv(name)
-    limits = {"socket_timeout": 1, "socket_connect_timeout": 1}
+    limits = {"socket_timeout": 5, "socket_connect_timeout": 5}
     options = {"pool_class": "core.sentinel.PrimaryPool", **limits, **group.options}
     cache = RedisCache([group.urls], {"OPTIONS": options})
     wait_until(lambda: is_done(lambda: cache.set("name", "value")))
-    turn = beat.Turn(
-        beat.client(group.urls, group.options | {"socket_timeout": 1}), prefix="celery:", holder="this one"
-    )
+    turn = beat.Turn(beat.client(group.urls, group.options | limits), prefix="celery:", holder="this one")
     wait_until(turn.renew)
     app = Celery(broker=group.urls, backend=group.urls, set_as_current=False)
     app.conf.broker_transport_options = group.options | limits
@@ -135,7 +133,8 @@ def test_all_that_asks_redis_goes_over_to_another_primary(group: Group, monkeypa
     with Redis(
         port=group.ports[1], host="127.0.0.1", username="app", password="secret/@", db=3, **group.tls
     ) as replica:
-        wait_until(lambda: replica.exists("celery:beat"))
+        # A turn lasts for seconds alone.
+        wait_until(lambda: turn.renew() and replica.exists("celery:beat"))
         wait_until(lambda: replica.exists("a task"))
         wait_until(lambda: replica.llen("before") == 1)
     group.processes[0].kill()
