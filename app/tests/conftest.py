@@ -159,7 +159,7 @@ class Worker:
 
     def control(self, command: str) -> list[dict[str, Any]]:
         """The tasks the worker has in the given stage: "active", "reserved" ..."""
-        answer = getattr(current_app.control.inspect(timeout=5, limit=1), command)()
+        answer = getattr(current_app.control.inspect(timeout=30, limit=1), command)()
         return [task for tasks in answer.values() for task in tasks]
 
     def is_idle(self) -> bool:
@@ -207,8 +207,9 @@ def gateway_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def gateway(gateway_server: Server) -> Server:
-    """The downstream services, as if they had just been started."""
+def gateway(gateway_server: Server, settings: Settings) -> Server:
+    """The downstream services, as if they had just been started. Tests wait for them as long as a busy machine may take; workers do not."""
+    settings.DOWNSTREAM_TIMEOUT = 10
     with gateway_server.lock:
         gateway_server.reset()
     return gateway_server
@@ -218,6 +219,9 @@ def misbehave(server: Server, service: str, mode: str, **options: float | str) -
     """Makes the service answer in the given mode, for so many `times` if that is among the options."""
     with server.lock:
         server.modes[service] = {"mode": mode, **options}
+    if mode in ("timeout", "silence"):
+        # The settings are the test's own, by the fixture.
+        configured.DOWNSTREAM_TIMEOUT = 2
 
 
 class Mailbox:

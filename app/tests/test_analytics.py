@@ -193,7 +193,7 @@ def test_people_overtake_what_nobody_waits_for(worker: Worker) -> None:
     alone = Worker("reports", queues=["reports", "low-priority"], concurrency=1)
     alone.start()
     for result in sent:
-        assert result.get(timeout=30) == 1
+        assert result.get(timeout=60) == 1
     finished = [str(result.date_done) for result in sent]
     assert sorted(finished).index(finished[-1]) <= 2
     alone.stop()

@@ -437,6 +437,8 @@ def test_an_order_delivered_again_right_after_a_crash_is_paid_without_the_sweep(
     order: Order, worker: Worker, gateway: Server
 ) -> None:
     """The claim of the worker that was lost still holds then."""
+    worker.kill()
+    worker.start(DOWNSTREAM_TIMEOUT_MS="10000")
     misbehave(gateway, "charges", "timeout", times=1)
     process_payment.delay(order.pk)
     wait_until(lambda: gateway.requests["charges"])

@@ -112,7 +112,7 @@ def test_the_sweep_waits_longer_before_each_next_sending_up_to_an_hour(
         waits.append((due[-1] - before).total_seconds())
         assert outbox.resend_stuck() == {}
         Order.objects.update(next_send_at=before)
-    assert waits == pytest.approx([240, 480, 960, 1920, 3600, 3600, 3600], abs=1)
+    assert waits == pytest.approx([240, 480, 960, 1920, 3600, 3600, 3600], abs=60)
     assert expiries == due, "a message is of no use any more when the next one is sent"
 
 
@@ -308,7 +308,9 @@ def test_a_message_a_worker_took_and_never_recorded_is_sent_again(
 def test_a_worker_killed_between_charge_and_receipt_does_not_charge_twice(
     product: Product, worker: Worker, gateway: Server, no_patience: None
 ) -> None:
-    misbehave(gateway, "charges", "slow", seconds=0.6, times=1)
+    worker.kill()
+    worker.start(DOWNSTREAM_TIMEOUT_MS="10000")
+    misbehave(gateway, "charges", "slow", seconds=3, times=1)
     place(product, 1)
     wait_until(lambda: gateway.requests["charges"])
     worker.kill()
