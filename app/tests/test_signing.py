@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from tests.conftest import database_of_tests
+from tests.conftest import database_of_tests, wait_until
 
 QUEUE = "signed"
 SEND = f"""
@@ -102,5 +102,5 @@ def test_workers_that_sign_answer_who_signs(log: Callable[[], str], signing: dic
     # Other tests' workers hear it too, and do not sign.
     ask = "from config.celery import app; print(sum('signed@' in name for answer in app.control.ping(timeout=2) for name in answer))"
     assert result(python(SEND, signing), signing) == "done"
-    assert python(ask, signing) == "1"
+    wait_until(lambda: python(ask, signing) == "1")
     assert python(ask, {}) == "0"
