@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+Wait = Callable[..., Any]
 RUN = (
     "systemd-run --quiet --pipe --wait --collect --uid=press --property=EnvironmentFile=/etc/press/environment "
     "--property=WorkingDirectory=/srv/press/source /srv/press/venv/bin/python -c %s"
@@ -63,7 +64,7 @@ def test_workers_and_beat_have_the_settings_module_that_is_nearest_to_them(host:
 
 
 @pytest.fixture(scope="module")
-def running(host: Host) -> dict[str, Any]:
+def running(host: Host, wait_until: Wait) -> dict[str, Any]:
     """What each worker says of itself: its statistics and queues, and whether it sends events, by its name without the host."""
     code = (
         "import json; ask = app.control.inspect(timeout=5); "
@@ -71,15 +72,19 @@ def running(host: Host) -> dict[str, Any]:
         "events = app.control.broadcast('enable_events', destination=wholes, reply=True, timeout=10); "
         "print(json.dumps([stats, ask.active_queues(), {n: r for reply in events for n, r in reply.items()}]))"
     )
-    stats, queues, events = json.loads(press(host, code))
-    return {
-        node.split("@")[0]: {
-            **found,
-            "queues": {queue["name"] for queue in queues[node]},
-            "sends_events": events.get(node) == {"ok": "task events already enabled"},
+
+    def ask() -> dict[str, Any]:
+        stats, queues, events = json.loads(press(host, code))
+        return {
+            node.split("@")[0]: {
+                **found,
+                "queues": {queue["name"] for queue in queues[node]},
+                "sends_events": events.get(node) == {"ok": "task events already enabled"},
+            }
+            for node, found in stats.items()
         }
-        for node, found in stats.items()
-    }
+
+    return wait_until(lambda: found if len(found := ask()) == 8 else None)
 
 
 def test_a_running_worker_has_all_that_it_was_given(host: Host, running: dict[str, Any]) -> None:

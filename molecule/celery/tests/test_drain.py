@@ -48,14 +48,16 @@ def send(host: Host, seconds: int, queue: str, **options: Any) -> str:
     return name
 
 
-def test_a_name_that_no_worker_has_is_refused_before_anything_is_touched(host: Host, play: Play) -> None:
+def test_a_name_that_no_worker_has_is_refused_before_anything_is_touched(
+    host: Host, play: Play, wait_until: Wait
+) -> None:
     before = main_pids(host)
     run = play("drain", "letters,leters")
     assert run.returncode != 0
     assert "WORKERS names leters, which is no worker" in run.stdout
     assert "letters, pages, solo, threads, whole, whole-1, whole-2" in " ".join(run.stdout.split())
     assert main_pids(host) == before
-    assert len(press(host, "print(*app.control.inspect(timeout=5).active_queues())").split()) == 8
+    wait_until(lambda: len(press(host, "print(*app.control.inspect(timeout=5).active_queues())").split()) == 8)
 
 
 @pytest.mark.long

@@ -299,9 +299,8 @@ def test_the_watch_has_a_worker_consume_again_what_it_left(host: Host, wait_unti
         said = host.run("journalctl --no-pager --output=cat --unit=stockpot-watch; cat /var/log/stockpot/watch.log")
         return said.stdout.count("did not consume sweep, which is its own: told it to")
 
-    node = project(
-        host, "print(json.dumps([n for n in app.control.inspect(timeout=2).ping() if n.startswith('sweep@')]))"
-    )
+    ask = "print(json.dumps([n for n in app.control.inspect(timeout=2).ping() or {} if n.startswith('sweep@')]))"
+    node = wait_until(lambda: project(host, ask))
     before = told()
     cancel = f"app.control.cancel_consumer('sweep', destination={node!r}, reply=True, timeout=10)"
     answer = {node[0]: {"ok": "no longer consuming from sweep"}}
