@@ -99,17 +99,26 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30
     refusals: ClassVar = {"charges": 402}
+    key = ""  # which is being worked on for this request
 
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing: the callers log what matters to them."""
 
     def answer(self, status: int, body: Any, kind: str = "application/json") -> None:
         content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.release()
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def release(self) -> None:
+        """Frees the key, before the client can know that its request is over and ask again."""
+        if self.key:
+            with self.server.lock:
+                self.server.working_on.discard(self.key)
+            self.key = ""
 
     def body(self) -> Any:
         return json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
@@ -160,11 +169,11 @@ class Handler(BaseHTTPRequestHandler):
                     self.server.working_on.add(key)
                 if not is_free:
                     return self.answer(409, {"reason": "the same key is being worked on"})
+                self.key = key
                 try:
                     self.serve("charges", lambda: self.charge(key, int(body["amount"]), body.get("reference", "")))
                 finally:
-                    with self.server.lock:
-                        self.server.working_on.discard(key)
+                    self.release()
             case "/leads" if key:
                 self.serve("leads", lambda: (201, self.server.leads.setdefault(key, {"id": key[:8], **body})))
             case _:
@@ -190,6 +199,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def say_nothing(self) -> None:
         """Waits until the client has hung up."""
+        self.release()
         self.close_connection = True
         select.select([self.connection], [], [], 60)
 
@@ -198,6 +208,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def tear(self) -> None:
         """The beginning of an answer."""
+        self.release()
         self.close_connection = True
         self.send_response(201)
         self.send_header("Content-Length", "600")
@@ -206,6 +217,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def trickle(self) -> None:
         """One byte of the answer after the other, until the client has hung up."""
+        self.release()
         self.close_connection = True
         self.send_response(201)
         self.send_header("Content-Length", "600")
